@@ -25,13 +25,20 @@ def fill(path, asked, curve, late=()):
     ``curve`` gives a mapping of columns, or an array for the training loss; None is a run that
     diverged at its tenth step. ``late`` are expectations that are written afterwards.
     """
-    experiment = ablab.experiment(asked)
+    return fill_experiment(path, ablab.experiment(asked), curve, late)
+
+
+def fill_experiment(path, experiment, curve, late=()):
+    """The same of an experiment, some runs of which may be filled already."""
     store = Store(path, create=True)
     record = store.register(experiment, f"ablab run {experiment.name}", ENVIRONMENT)
     stamp(store, record, experiment.expectations)
     frames, ends = [], {}
+    known = {row["id"] for row in store.index.rows("SELECT id FROM runs WHERE step > 0")}
     for variant in experiment.variants:
         for run in variant.runs:
+            if run.id in known:
+                continue
             steps = np.arange(1, run.train.steps + 1)
             columns = curve(variant.keys, run.seed, steps)
             if columns is None:
@@ -46,10 +53,10 @@ def fill(path, asked, curve, late=()):
             frame = pl.DataFrame(rows, nan_to_null=False)
             logged = [name for name in frame.columns if name not in ("run", "train_loss")]
             frames.append(frame.with_columns(pl.col(logged).fill_nan(None)))
-    frame = pl.concat(frames, how="diagonal")
-    part = write_part(store, frame)
+    parts = [write_part(store, pl.concat(frames, how="diagonal"))] if frames else []
     with store.index.transaction() as connection:
-        add_part(connection, store, part)
+        for part in parts:
+            add_part(connection, store, part)
         for run, (step, outcome) in ends.items():
             connection.execute(
                 "UPDATE runs SET step = ?, outcome = ? WHERE id = ?", (step, outcome, run)

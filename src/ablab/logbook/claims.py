@@ -192,7 +192,8 @@ def runnable(name: str, size: str | None, settled: int | None = None) -> Experim
     Raises:
         InputError: The recipe cannot be run on this machine, or it has no such size.
     """
-    sized = {"size": size} if size and read_source(name)[0].get("sizes") else {}
+    has_sizes = read_source(name)[0].get("sizes")
+    sized: dict[str, Any] = {"size": size} if size and has_sizes else {}
     if settled is not None:
         asked = outline(name, **sized)
         sized = sized | {"seeds": settling_seeds(asked.definition, last=settled)}

@@ -24,11 +24,13 @@ from ablab.read.judging import concerned, judge_frame, measure
 from ablab.read.measures import ENDED, measure_table
 from ablab.read.statistics.looks import Looks
 from ablab.store.expected import stamped
+from ablab.store.index import StoreError
 from ablab.store.store import ExperimentRecord, Store
 
 State = Literal["settled", "given up", "at the limit", "open", "no test"]
 """What became of a question; ``no test``: no number of seeds can settle it."""
 
+_NEVER = "no number of seeds can settle this"
 _ENOUGH = 5  # seeds, before a question is given up
 
 
@@ -166,10 +168,7 @@ def settle(store: Store, record: ExperimentRecord) -> Progress:
     """
     stamps = stamped(store, record)
     if stamps:
-        questions = []
-        for each in stamps:
-            frame = measure(store, record, each.expectation)
-            questions.append(settle_expectation(store, record, each.expectation, frame))
+        questions = [_stamped(store, record, each.expectation) for each in stamps]
     else:
         questions = list(_settle_effects(store, record))
     most = most_seeds(record.definition)
@@ -179,6 +178,18 @@ def settle(store: Store, record: ExperimentRecord) -> Progress:
         for place in {places[run] for run in question.runs} if question.wanted else ():
             wanted[place] = max(wanted.get(place, 0), question.wanted)
     return Progress(tuple(questions), wanted, _settling(record), earlier_limits(store, record))
+
+
+def _stamped(store: Store, record: ExperimentRecord, expectation: Expectation) -> Question:
+    """How far an expectation is settled; one whose measure was not logged has no test."""
+    try:
+        frame = measure(store, record, expectation)
+    except StoreError:  # damaged data do not say that there is nothing to settle
+        raise
+    except InputError as error:
+        found = Found("undecided", error.problems[0].message)
+        return Question(expectation.text, found, "no test", 0, None, 0, (), _NEVER)
+    return settle_expectation(store, record, expectation, frame)
 
 
 def earlier_limits(store: Store, record: ExperimentRecord) -> tuple[int, ...]:
@@ -248,7 +259,7 @@ def _look(
     found = Found("undecided", "no seed has ended yet")
     if about.is_empty():
         found = judge(frame, looks.levels[0])
-        return Question(text, found, "no test", 0, None, 0, runs, "no seeds can settle this")
+        return Question(text, found, "no test", 0, None, 0, runs, _NEVER)
     variants = about.select(keys).unique().height if keys else 1
     for place, (seeds, alpha) in enumerate(zip(looks.numbers, looks.levels, strict=True)):
         here, mine = (each.filter(pl.col("seed") < seeds) for each in (frame, about))

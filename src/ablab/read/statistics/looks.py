@@ -102,10 +102,22 @@ def _crossing(numbers: Sequence[int], share: float) -> float:
         share: The level of the last look; those of others are in proportion to their seeds.
     """
     levels = [share * seeds / numbers[-1] for seeds in numbers]
+    return min(1.0, sum(levels), _ESTIMATED * any_significant(numbers, levels))
+
+
+def any_significant(numbers: Sequence[int], levels: Sequence[float]) -> float:
+    """The probability that any look at a growing normal sample is significant by chance.
+
+    By numerical integration over the sums that are not significant yet.
+
+    Args:
+        numbers: The number of seeds at each look, increasing.
+        levels: The two-sided significance level of each look.
+    """
     if max(levels) >= 1:
         return 1.0
     ends = [
-        -ndtri(level / 2) * np.sqrt(seeds) for level, seeds in zip(levels, numbers, strict=True)
+        -ndtri(level / 2) * np.sqrt(seeds) for seeds, level in zip(numbers, levels, strict=True)
     ]
     places = ends[0] * _NODES
     mass = _WEIGHTS * ends[0] * _normal(places, numbers[0])  # of sums that go on
@@ -113,8 +125,7 @@ def _crossing(numbers: Sequence[int], share: float) -> float:
         there = end * _NODES
         density = _normal(there[:, None] - places, seeds - before) @ mass
         places, mass = there, _WEIGHTS * end * density
-    normal = max(0.0, 1 - float(mass.sum()))
-    return min(1.0, sum(levels), _ESTIMATED * normal)
+    return max(0.0, 1 - float(mass.sum()))
 
 
 def _normal(values: Array, variance: float) -> Array:
