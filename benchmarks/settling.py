@@ -161,7 +161,8 @@ def coverage(pool, count: int) -> None:
                     truth = np.exp(0.5) * (np.exp(difference) - 1)
                 covered.append(low <= truth <= high)
             seeds = np.mean([each[1] for each in found])
-            print(f"| {kind} | {difference:g} | {np.mean(covered):.1%} | {len(known) / count:.0%} | "
+            share = len(known) / count
+            print(f"| {kind} | {difference:g} | {np.mean(covered):.1%} | {share:.0%} | "
                   f"{seeds:.1f} |", flush=True)  # fmt: skip
 
 
@@ -179,8 +180,9 @@ def savings(pool, count: int) -> None:
         outcomes = many(pool, fixed, count, seeds, 0.5)
         if outcomes.count("held") / count >= power[0.5]:
             break
-    print(f"\nmean over the differences {np.mean(means):.1f} seeds; fixed, with the power of "
-          f"{power[0.5]:.0%} at 0.5: {seeds} seeds; ratio {seeds / np.mean(means):.2f}")  # fmt: skip
+    mean = np.mean(means)
+    print(f"\nmean over the differences {mean:.1f} seeds; fixed, with the power of "
+          f"{power[0.5]:.0%} at 0.5: {seeds} seeds; ratio {seeds / mean:.2f}")  # fmt: skip
 
 
 def main() -> None:

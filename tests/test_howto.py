@@ -104,6 +104,19 @@ def test_sweeps(typed):
     assert all(row["updated"] <= first for run, row in rows.items() if run not in new)
 
 
+def test_settle(typed):
+    said = typed("howto/settle.md").said
+    assert "of 2 questions settled" in " ".join(said[1].split())
+    assert "settled at " in " ".join(said[2].split())
+    store = Store("lab")
+    fixed, settled = store.experiments()
+    assert {run.run for run in store.runs(fixed)} < {run.run for run in store.runs(settled)}
+    seeds = {width: {run.seed for run in store.runs(settled) if run.variant["model.d_model"] == width}
+             for width in (4, 16, 20)}  # fmt: skip
+    assert len(seeds[4]) < len(seeds[16]) <= 12
+    assert all(each == set(range(len(each))) for each in seeds.values())
+
+
 def test_resume(typed):
     said = typed("howto/resume.md").said
     assert "100/100" in said[1]

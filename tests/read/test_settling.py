@@ -1,5 +1,7 @@
 """Seeds that are added until questions are settled, on planted curves."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -70,12 +72,12 @@ def test_only_variants_with_an_open_question_get_seeds(settled):
     first, second, third = counts[-1]
     assert first == wider.seeds
     assert second == third == max(alike.seeds, within.seeds) > first
-    for before, after in zip(counts, counts[1:], strict=False):
+    for before, after in pairwise(counts):
         assert [after[1], after[2]] == [numbers[numbers.index(before[1]) + 1]] * 2
 
 
 def test_a_verdict_stays_as_it_was_when_it_was_settled(settled, tmp_path):
-    counts, progress, store, record = settled
+    counts, progress, _, _ = settled
     early = ablab.experiment(asked(WIDER, ALIKE, WITHIN))
     seeds = progress.questions[0].seeds
     early = early.with_seeds(dict.fromkeys(range(3), seeds))
