@@ -5,6 +5,7 @@ for is then tested by adding it to the lower side, before logarithms are taken.
 """
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -80,7 +81,7 @@ class _Compared:
     pairing: bool
     alpha: float
 
-    @property
+    @cached_property
     def apart(self) -> Estimate:
         """How far the samples are apart, on their scale."""
         return self._levels(0.0).estimate

@@ -4,7 +4,7 @@ A test that is repeated as seeds are added finds something by chance more often 
 Group-sequential designs (Jennison and Turnbull, 2000) therefore test at each look at a lower level.
 Here the level of a look is proportional to its number of seeds, and the factor makes the
 probability that any look is significant by chance at most 5%. It is computed for statistics that
-are normal sums, by the recursion of Armitage, McPherson and Rowe (1969), and a fifth is added:
+are normal sums, by the recursion of Armitage, McPherson and Rowe (1969), and a quarter is added:
 statistics of Student's test, whose variances are estimated, vary more from one look to the next
 (by 3 to 25% in simulations, decision 43). It is never more than the sum over all looks, which holds
 for any test.
@@ -22,7 +22,7 @@ from ablab.read.statistics.array import Array
 
 ALPHA = 0.05
 _GROWTH = 4 / 3  # from one look to the next
-_ESTIMATED = 1.2  # times as often as with known variances
+_ESTIMATED = 1.25  # times as often as with known variances
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(80)
 
 
