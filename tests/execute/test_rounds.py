@@ -109,7 +109,7 @@ def test_the_command(tmp_path):
     _, planned, _ = run_command("plan", str(path), "seeds={from:3,to:8}", *lab)
     assert "24 of 24 runs to train" in planned
     assert "at most: each variant begins with 3 seeds" in " ".join(planned.split())
-    local = ["--workers", "1", "--compile", "off"]
+    local = ["--workers", "2", "--compile", "off"]  # processes that read the definition
     code, done, _ = run_command("settle", str(path), "--to", "6", *lab, *local, "--json")
     found = json.loads(done)
     assert code == 0

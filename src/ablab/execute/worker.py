@@ -46,6 +46,7 @@ def plan_as_data(plan: Plan) -> dict[str, Any]:
             }
             for stack in plan.stacks
         ],
+        "seeds": 1 + max((run.seed for stack in plan.stacks for run in stack.runs), default=0),
         "device": plan.device,
         "workers": plan.workers,
         "threads": plan.threads,
@@ -62,6 +63,8 @@ def plan_from_data(data: dict[str, Any], asked: Experiment) -> Plan:
     Raises:
         StoreError: A run is not one of the experiment.
     """
+    if asked.settling is not None:  # the definition has the seeds of the first round
+        asked = asked.with_seeds(dict.fromkeys(range(len(asked.variants)), data["seeds"]))
     runs = {run.id: run for run in asked.runs}
     if not runs.keys() >= {run for stack in data["stacks"] for run in stack["runs"]}:
         raise StoreError(
