@@ -36,7 +36,7 @@ from ablab.notebook.run import DrawnRun
 from ablab.notebook.variants import VariantTable
 from ablab.open_store import OpenStore
 from ablab.read.measures import ENDED
-from ablab.read.settling import Progress, settle
+from ablab.read.settling import Progress, questions_of
 from ablab.read.summary import VariantSummary, summarise, table
 from ablab.store.index import StoreError
 from ablab.store.known_runs import as_stored
@@ -101,7 +101,7 @@ class Result(Displayed):
         """What became of the questions of an experiment that adds seeds; None for fixed seeds."""
         if self.experiment.settling is None:
             return None
-        return settle(self.store, self.record)
+        return questions_of(self.store, self.record)
 
     @cached_property
     def answer(self) -> Answer:
@@ -226,7 +226,7 @@ def run(
 
 def next_round(store: Store, record: ExperimentRecord) -> Round:
     """What an experiment that adds seeds trains next, and what is settled so far."""
-    found = settle(store, record)
+    found = questions_of(store, record)
     return Round(found.wanted, found.sentence)
 
 

@@ -36,6 +36,7 @@ Modules:
 - ``replay``: trains steps of a stored run again, with more statistics.
 - ``replay_report``: what a replay found.
 - ``resume``: the states that stored runs continue from.
+- ``rounds``: training in rounds, where what is trained next depends on what was found.
 - ``samples``: generates samples of texts when training ends.
 - ``setup``: sets up a claimed stack for training.
 - ``speeds``: measured and estimated speeds of this machine.

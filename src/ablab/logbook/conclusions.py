@@ -28,7 +28,7 @@ from ablab.read.measures import ENDED, measure_table
 from ablab.read.medians import spread_words
 from ablab.read.pairs import experiment_pairs
 from ablab.read.readings import experiment_readings
-from ablab.read.settling import Progress, settle
+from ablab.read.settling import Progress, questions_of
 from ablab.read.spikes import Explanation, explain
 from ablab.read.verdicts import Verdict, verdicts
 from ablab.store.index import StoreError
@@ -106,7 +106,7 @@ def find(
         effects,
         spikes,
         judged,
-        None if settling_of(record.definition) is None else settle(store, record),
+        None if settling_of(record.definition) is None else questions_of(store, record),
         answer,
         sentences,
     )
