@@ -31,6 +31,12 @@ def _next_round(store: Any, record: Any) -> Any:
     return next_round(store, record)
 
 
+def _trial_values(store: Any, record: Any, measure: str) -> Any:
+    from ablab.read.tuning import trial_values
+
+    return trial_values(store, record, measure)
+
+
 @click.command()
 @click.argument("experiment")
 @click.argument("overrides", nargs=-1)
@@ -86,7 +92,7 @@ def train(
         with doing("loading PyTorch"):  # and what reads results only later, so that it starts soon
             from ablab.execute.pause import pause_on_signals
             from ablab.execute.progress import Reporter
-            from ablab.execute.rounds import train_in_rounds
+            from ablab.execute.tune import Readers, train_experiment
         command = shlex.join(["ablab", *sys.argv[1:]])
         requests = []
         if asked.definition.get("analyze"):  # an unknown analysis is said before training
@@ -95,15 +101,16 @@ def train(
             requests = requests_of(asked.definition)
         paused = pause_on_signals()
         reporter = Reporter(shown)
-        trained = train_in_rounds(
-            asked, store, options, command, reporter, paused, _next_round, _load_readers
+        readers = Readers(_next_round, _trial_values)
+        trained = train_experiment(
+            asked, store, options, command, reporter, paused, readers, _load_readers
         )
         with doing("writing the entry"):
             from ablab.api import Result, with_analyses
         trained, analyzed = with_analyses(trained, requests, shown, paused)
         with doing("writing the entry"):
-            result = Result.of(asked, trained)
-            summary = result.summary
+            result = Result.of(trained)
+            summary, tuning = result.summary, result.tuning
     statuses = [record.status for record in result.runs]
     any_failed = any(status in ("failed", "diverged") for status in statuses)
     if as_json:
@@ -116,6 +123,7 @@ def train(
                 "variants": [each.as_data() for each in summary],
                 **({} if result.settled is None else {"questions": result.settled.as_data()}),
                 "runs": [vars(record) for record in result.runs],
+                **({} if tuning is None else {"tuning": tuning.as_data()}),
             }
         )
     else:
@@ -130,6 +138,10 @@ def train(
         if result.settled is not None:
             click.echo()
             print_questions(result.settled)
+        if tuning is not None:
+            from ablab.cli.tuning import print_tuning
+
+            print_tuning(tuning)
         click.echo(f"\nentry: {result.entry}")
     if not result.complete:
         say("interrupted; run the same command again to continue", err=True)

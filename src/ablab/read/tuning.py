@@ -1,0 +1,402 @@
+"""What tuning found: the best settings of each variant, how flat the optimum is, what it cost."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from ablab.config import counted
+from ablab.execute.status import duration
+from ablab.experiments.axes import as_text
+from ablab.experiments.grid import INACTIVE
+from ablab.experiments.trials import score
+from ablab.experiments.tuning import SUFFIX, Tuning, tuning_of
+from ablab.experiments.variant import variant_label
+from ablab.read.directions import column_direction
+from ablab.read.measured import shown
+from ablab.read.measures import measure_table
+from ablab.read.quantity import Quantity
+from ablab.read.statistics.array import Array
+from ablab.read.statistics.scales import choose
+from ablab.store.metrics import experiment_runs
+from ablab.store.store import ExperimentRecord, RunRecord, Store
+from ablab.tasks.config import Direction
+
+End = Literal["low", "high"]
+_BROKEN = ("diverged", "failed")
+_FEWEST = 3  # distinct values, of which the best one can be at an end
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What runs cost: their steps, summed over runs, and their seconds of training."""
+
+    run_steps: int
+    seconds: float
+
+    @classmethod
+    def of(cls, runs: Sequence[RunRecord]) -> "Cost":
+        """The cost of some runs."""
+        return cls(sum(run.step for run in runs), sum(run.seconds for run in runs))
+
+    def __str__(self) -> str:
+        return f"{self.run_steps:,} run-steps, {duration(self.seconds)}"
+
+
+@dataclass(frozen=True)
+class TunedSetting:
+    """A tuned setting of a variant.
+
+    Attributes:
+        key: Its key.
+        value: The value that was chosen; None if no trial has a value of the measure.
+        as_good: The least and the greatest value of the trials that are as good as the best; None
+            if that is not known.
+        end: The end of what was tried, if the best value is there and the range may be too narrow.
+    """
+
+    key: str
+    value: int | float | None
+    as_good: tuple[int | float, int | float] | None = None
+    end: End | None = None
+
+
+@dataclass(frozen=True)
+class TunedVariant:
+    """What tuning found for a variant.
+
+    Attributes:
+        keys: The variant.
+        settings: Its tuned settings.
+        selected: The measure of the chosen trial: the median over the seeds of the selection.
+        reported: The measure on seeds that the selection did not see: their median; None before
+            they have ended, or if there is a seed without a value.
+        trials: The number of distinct trials.
+        without_value: How many of these have no value on some seed.
+        as_good: How many trials are as good as the best, itself included; None with one seed.
+        cost: The cost of the trials.
+        report_cost: The cost of the reported runs.
+    """
+
+    keys: Mapping[str, Any]
+    settings: tuple[TunedSetting, ...]
+    selected: float | None
+    reported: float | None
+    trials: int
+    without_value: int
+    as_good: int | None
+    cost: Cost
+    report_cost: Cost
+
+    def as_data(self) -> dict[str, Any]:
+        """As plain data."""
+        return {
+            "variant": dict(self.keys),
+            "settings": {
+                each.key: {"value": each.value, "as_good": each.as_good, "end": each.end}
+                for each in self.settings
+            },
+            "selected": self.selected,
+            "reported": self.reported,
+            "trials": self.trials,
+            "without_value": self.without_value,
+            "as_good": self.as_good,
+            "cost": vars(self.cost),
+            "report_cost": vars(self.report_cost),
+        }
+
+
+@dataclass(frozen=True)
+class TuningReport:
+    """What tuning found for an experiment.
+
+    Attributes:
+        tuning: How it was tuned.
+        experiment: The name of the experiment of the trials; None if the store does not have it.
+        seeds: The seeds of the trials.
+        variants: What was found for each variant.
+    """
+
+    tuning: Tuning
+    experiment: str | None
+    seeds: tuple[int, ...]
+    variants: tuple[TunedVariant, ...]
+
+    @property
+    def cost(self) -> Cost:
+        """The cost of all trials."""
+        return _sum(each.cost for each in self.variants)
+
+    @property
+    def report_cost(self) -> Cost:
+        """The cost of all reported runs."""
+        return _sum(each.report_cost for each in self.variants)
+
+    def as_data(self) -> dict[str, Any]:
+        """As plain data."""
+        return {
+            **self.tuning.as_data(),
+            "experiment": self.experiment,
+            "selection_seeds": list(self.seeds),
+            "cost": vars(self.cost),
+            "report_cost": vars(self.report_cost),
+            "variants": [each.as_data() for each in self.variants],
+        }
+
+    def table(self) -> tuple[list[str], list[list[str]]]:
+        """The header and a row for each variant."""
+        keys = list(dict.fromkeys(key for each in self.variants for key in each.keys))
+        header = [
+            *(keys or ["variant"]), *self.tuning.over, "trials' seeds", "fresh seeds", "as good",
+            "tuning", "report",
+        ]  # fmt: skip
+        rows = []
+        for each in self.variants:
+            cells = [str(each.keys.get(key, "")) for key in keys] or ["base"]
+            cells += [_setting_text(setting) for setting in each.settings]
+            cells += [_value_text(each.selected), _value_text(each.reported)]
+            known = each.as_good is not None
+            cells.append(f"{each.as_good} of {each.trials}" if known else "not known")
+            rows.append([*cells, str(each.cost), str(each.report_cost)])
+        return header, rows
+
+    @property
+    def sentences(self) -> list[str]:
+        """How variants were tuned, what may be wrong with the ranges, and what it cost."""
+        tuning = self.tuning
+        found = [
+            f"Each variant is trained at the settings with the best {tuning.measure} of "
+            f"{counted(tuning.trials, 'trial')} ({tuning.search}), as the median of "
+            f"{counted(tuning.seeds, 'seed')} that are not reported."
+        ]
+        if self.experiment is None:
+            return [*found, "The trials are not in this store."]
+        found += self._remarks()
+        found.append(f"Tuning took {self.cost}; the reported runs took {self.report_cost}.")
+        return found
+
+    def _remarks(self) -> list[str]:
+        """What may be wrong, each with the variants of which it is true."""
+        of: dict[str, list[str]] = {}
+        for each in self.variants:
+            label = variant_label(each.keys)
+            if all(setting.value is None for setting in each.settings):
+                said = "no trial has a value, so it was trained with the settings as given"
+                of.setdefault(said, []).append(label)
+            for setting in each.settings:
+                if setting.end is not None and setting.value is not None:
+                    end = "lowest" if setting.end == "low" else "highest"
+                    said = (
+                        f"the best {setting.key} ({shown(setting.value)}) is the {end} that was "
+                        "tried; the range may be too narrow"
+                    )
+                    of.setdefault(said, []).append(label)
+            if each.without_value:
+                lost = f"{each.without_value} of {counted(each.trials, 'trial')}"
+                said = f"{lost} diverged or did not reach the measure on some seed"
+                of.setdefault(said, []).append(label)
+        return [f"{'; '.join(labels)}: {said}." for said, labels in of.items()]
+
+
+NOTE = (
+    "The value on the trials' seeds is that of the best of many, so it flatters; that on fresh "
+    "seeds does not. A trial is as good as the best if it is within one standard error of the "
+    "difference, with the noise between seeds of the better half of the trials; beside a setting "
+    "is the range of those trials."
+)
+"""What the columns of the table mean."""
+
+
+def _sum(costs: Any) -> Cost:
+    every = list(costs)
+    return Cost(sum(each.run_steps for each in every), sum(each.seconds for each in every))
+
+
+def _value_text(value: float | None) -> str:
+    return "none" if value is None else shown(value)
+
+
+def _setting_text(setting: TunedSetting) -> str:
+    if setting.value is None:
+        return "as given"
+    text = shown(setting.value)
+    if setting.as_good is not None and setting.as_good[0] < setting.as_good[1]:
+        text += f" [{shown(setting.as_good[0])}, {shown(setting.as_good[1])}]"
+    return text + (f" ({setting.end} end)" if setting.end else "")
+
+
+def trial_values(store: Store, record: ExperimentRecord, measure: str) -> dict[str, float | None]:
+    """The measure of each run, by run id; None if it diverged, failed or did not reach it.
+
+    Raises:
+        InputError: The measure's column was not logged.
+    """
+    frame = measure_table(store, record, measure).select("run", "value", "status")
+    return {
+        run: None if status in _BROKEN else value for run, value, status in frame.iter_rows()
+    }
+
+
+def tuning_report(store: Store, record: ExperimentRecord) -> TuningReport | None:
+    """What tuning found for an experiment; None if it was not tuned.
+
+    Reads the store only. Needs neither the search's package nor a user's modules.
+
+    Args:
+        store: The store.
+        record: The experiment whose variants were tuned.
+    """
+    tuned, tuning = record.definition.get("tuned"), tuning_of(record.definition)
+    if tuned is None or tuning is None:
+        return None
+    trials = store.experiment_of_digest(str(tuned.get("by")))
+    own = _by_variant(experiment_runs(store, record), record)
+    others = {} if trials is None else _by_variant(experiment_runs(store, trials), record)
+    reported = trial_values(store, record, tuning.measure)
+    values = {} if trials is None else trial_values(store, trials, tuning.measure)
+    about = record if trials is None else trials
+    quantity = Quantity.of(about, tuning.parsed_measure)
+    variants = []
+    for place, (text, runs) in enumerate(own.items()):
+        better = _direction(record, tuning, place)
+        tried = _trials(others.get(text, []), tuning, values)
+        settings = _settings_of(tuned["cells"], runs[0].variant)
+        fresh = [reported[run.run] for run in runs]
+        variants.append(
+            _found(
+                {key: runs[0].variant.get(key) for key in record.definition["grid"]},
+                settings, tried, fresh, tuning, better, quantity,
+                Cost.of(others.get(text, [])), Cost.of(runs),
+            )
+        )  # fmt: skip
+    seeds = () if trials is None else tuple(trials.definition["seeds"])
+    name = None if trials is None else record.name + SUFFIX
+    return TuningReport(tuning, name, seeds, tuple(variants))
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """A trial: its settings, and a value for each seed; None for a seed without one."""
+
+    settings: dict[str, Any]
+    values: list[float | None]
+
+
+def _by_variant(
+    runs: Sequence[RunRecord], record: ExperimentRecord
+) -> dict[str, list[RunRecord]]:
+    """Runs by the text of their variant of the tuned experiment."""
+    found: dict[str, list[RunRecord]] = {}
+    for run in runs:
+        cell = {key: run.variant.get(key) for key in record.definition["grid"]}
+        found.setdefault(as_text(cell), []).append(run)
+    return found
+
+
+def _trials(
+    runs: Sequence[RunRecord], tuning: Tuning, values: Mapping[str, float | None]
+) -> list[_Trial]:
+    """The trials of a variant."""
+    found: dict[str, _Trial] = {}
+    for run in runs:
+        settings = {key: run.variant[key] for key in tuning.over}
+        trial = found.setdefault(json.dumps(settings), _Trial(settings, []))
+        trial.values.append(values[run.run])
+    return list(found.values())
+
+
+def _settings_of(cells: Sequence[Mapping[str, Any]], variant: Mapping[str, Any]) -> dict[str, Any]:
+    """The tuned settings of a variant."""
+    for each in cells:
+        cell = each["cell"]
+        same = all(as_text(cell[key]) == as_text(variant.get(key)) for key in cell)
+        if same and all(variant[key] in (None, INACTIVE) for key in variant if key not in cell):
+            return dict(each["settings"])
+    return {}
+
+
+def _direction(record: ExperimentRecord, tuning: Tuning, place: int) -> Direction:
+    measure = tuning.parsed_measure
+    if tuning.is_of_steps:
+        return "lower"
+    return measure.direction or column_direction(record, measure.column, place) or "lower"
+
+
+def _found(
+    keys: dict[str, Any],
+    settings: Mapping[str, Any],
+    tried: Sequence[_Trial],
+    fresh: Sequence[float | None],
+    tuning: Tuning,
+    better: Direction,
+    quantity: Quantity,
+    cost: Cost,
+    report_cost: Cost,
+) -> TunedVariant:
+    """What tuning found for a variant."""
+    sign = 1.0 if better == "lower" else -1.0
+    scores = [score([np.inf if v is None else sign * v for v in each.values]) for each in tried]
+    known = [each for each, own in zip(tried, scores, strict=True) if np.isfinite(own)]
+    chosen = next((e for e in known if e.settings == dict(settings)), None)
+    good = None if chosen is None else as_good(known, chosen, sign, quantity)
+    reported = None if None in fresh or not fresh else float(np.median([v for v in fresh if v is not None]))
+    return TunedVariant(
+        keys,
+        tuple(_setting(key, settings.get(key), known, good) for key in tuning.over),
+        None if chosen is None else float(np.median([v for v in chosen.values if v is not None])),
+        reported,
+        len(tried),
+        len(tried) - len(known),
+        None if good is None else len(good),
+        cost,
+        report_cost,
+    )
+
+
+def _setting(
+    key: str, value: Any, known: Sequence[_Trial], good: Sequence[_Trial] | None
+) -> TunedSetting:
+    """What was found of a tuned setting."""
+    values = sorted({each.settings[key] for each in known})
+    if value is None or len(values) < _FEWEST:
+        return TunedSetting(key, value)
+    inside = sorted(each.settings[key] for each in good or [])
+    whole = bool(inside) and inside[0] == values[0] and inside[-1] == values[-1]
+    end: End | None = None
+    if not whole:  # any value is as good, then
+        end = "low" if value == values[0] else "high" if value == values[-1] else None
+    return TunedSetting(key, value, (inside[0], inside[-1]) if inside else None, end)
+
+
+def as_good(
+    known: Sequence[Any], best: Any, sign: float, quantity: Quantity
+) -> list[Any] | None:
+    """The trials that are as good as the best, itself included; None if noise is not known.
+
+    On the measure's scale (:func:`ablab.read.statistics.scales.choose`), the noise is the variance
+    of what the average of a trial and that of a seed do not explain, over the better half of the
+    trials: seeds are the same for all trials, so what they have in common does not blur a
+    difference. A trial is as good if its mean is within sqrt(2 v / k) of that of the best, with k
+    seeds.
+
+    Args:
+        known: The trials with a value on every seed.
+        best: The best of them.
+        sign: 1 if lower values are better, else -1.
+        quantity: What is known of the values.
+    """
+    values = np.array([each.values for each in known], dtype=float)  # (trials, seeds)
+    seeds = values.shape[1]
+    half = np.argsort(sign * np.median(values, axis=1), kind="stable")[: max(2, len(known) // 2)]
+    if seeds < 2 or len(half) < 2:
+        return None
+    scaled: Array = choose(values[half].ravel(), quantity.limits, quantity.counted).of(values)
+    part = scaled[half]
+    rest = part - part.mean(1, keepdims=True) - part.mean(0, keepdims=True) + part.mean()
+    variance = float((rest**2).sum()) / ((len(half) - 1) * (seeds - 1))
+    means = scaled.mean(axis=1)
+    mine = means[next(n for n, each in enumerate(known) if each is best)]
+    near = sign * (means - mine) <= np.sqrt(2 * variance / seeds)
+    return [each for each, is_near in zip(known, near, strict=True) if is_near]
