@@ -137,11 +137,15 @@ def _tune(
         found = values(done.store, done.record, tuning.measure)
         scores = _scores(replace(made, experiment=done.experiment), found, directions)
         if count == tuning.trials:
-            best = [_best(*each, reporter) for each in zip(asked.variants, trials, scores, strict=True)]
+            best = [
+                _best(*each, reporter) for each in zip(asked.variants, trials, scores, strict=True)
+            ]
             return done, tuned_experiment(asked, done.experiment.digest, best)
 
 
-def _best(variant: object, trials: Sequence[Settings], scores: Sequence[float], reporter: Reporter) -> Settings:
+def _best(
+    variant: object, trials: Sequence[Settings], scores: Sequence[float], reporter: Reporter
+) -> Settings:
     """The best settings of a variant; none if no trial has a value."""
     place = best_trial(scores)
     if place is None:

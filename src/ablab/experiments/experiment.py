@@ -370,4 +370,3 @@ def _draws_name(tree: Mapping[str, Any], overrides: Sequence[Override]) -> str:
     """The name of the experiment, from which the values of sweeps are drawn."""
     named = [each.value for each in overrides if each.key == "name"]
     return str(named[0] if named else tree.get("name"))
-

@@ -61,6 +61,13 @@ def next_trials(
     return _optuna(tuning, _seed(name, variant, len(tried)), tried, min(BATCH, left))
 
 
+def planned_trials(tuning: Tuning, name: str) -> list[Settings]:
+    """As many settings as a variant will be tried with; those of Optuna are not known before."""
+    return (
+        _random(tuning, name) if tuning.search == "random" else _sobol(tuning, name, tuning.trials)
+    )
+
+
 def check_search(tuning: Tuning) -> None:
     """Checks that what a search needs is installed.
 
@@ -76,7 +83,9 @@ def _random(tuning: Tuning, name: str) -> list[Settings]:
     columns = {
         key: [
             at_share(each.bounds, share, each.whole)
-            for _, share in zip(range(tuning.trials), uniform_shares(name, f"tune {key}"), strict=False)
+            for _, share in zip(
+                range(tuning.trials), uniform_shares(name, f"tune {key}"), strict=False
+            )
         ]
         for key, each in tuning.over.items()
     }

@@ -55,9 +55,7 @@ def trial_experiment(asked: Experiment, trials: Sequence[Sequence[Settings]]) ->
     """
     definition, tuning = asked.definition, asked_tuning(asked)
     cells = definition_cells(definition)
-    rows = [
-        cell | settings for cell, own in zip(cells, trials, strict=True) for settings in own
-    ]
+    rows = [cell | settings for cell, own in zip(cells, trials, strict=True) for settings in own]
     values = {
         key: sorted({as_text(row[key]): row[key] for row in rows}.values()) for key in tuning.over
     }

@@ -175,9 +175,13 @@ def _read_range(
 
 def _read_measure(given: Any, source: str | None) -> str:
     """The measure, which has better values: a column's, or a step."""
-    expected = "a value or a step of a column, such as final(eval_loss), best(eval_accuracy, higher)"
+    expected = (
+        "a value or a step of a column, such as final(eval_loss), best(eval_accuracy, higher)"
+    )
     if not isinstance(given, str):
-        raise InputError(Problem("tune.measure is not a measure", "tune.measure", source, given, expected))
+        raise InputError(
+            Problem("tune.measure is not a measure", "tune.measure", source, given, expected)
+        )
     found = parse_measure(given, source)
     if found.function not in (*VALUES, *STEPS):
         problem = f"tune.measure: no values of {found.function} are better than others"

@@ -190,7 +190,7 @@ class TuningReport:
                     end = "lowest" if setting.end == "low" else "highest"
                     said = (
                         f"the best {setting.key} ({shown(setting.value)}) is the {end} that was "
-                        "tried; the range may be too narrow"
+                        f"tried, in {self.tuning.over[setting.key].text}: the range may be too narrow"
                     )
                     of.setdefault(said, []).append(label)
             if each.without_value:
@@ -234,9 +234,7 @@ def trial_values(store: Store, record: ExperimentRecord, measure: str) -> dict[s
         InputError: The measure's column was not logged.
     """
     frame = measure_table(store, record, measure).select("run", "value", "status")
-    return {
-        run: None if status in _BROKEN else value for run, value, status in frame.iter_rows()
-    }
+    return {run: None if status in _BROKEN else value for run, value, status in frame.iter_rows()}
 
 
 def tuning_report(store: Store, record: ExperimentRecord) -> TuningReport | None:
@@ -284,9 +282,7 @@ class _Trial:
     values: list[float | None]
 
 
-def _by_variant(
-    runs: Sequence[RunRecord], record: ExperimentRecord
-) -> dict[str, list[RunRecord]]:
+def _by_variant(runs: Sequence[RunRecord], record: ExperimentRecord) -> dict[str, list[RunRecord]]:
     """Runs by the text of their variant of the tuned experiment."""
     found: dict[str, list[RunRecord]] = {}
     for run in runs:
@@ -341,7 +337,11 @@ def _found(
     known = [each for each, own in zip(tried, scores, strict=True) if np.isfinite(own)]
     chosen = next((e for e in known if e.settings == dict(settings)), None)
     good = None if chosen is None else as_good(known, chosen, sign, quantity)
-    reported = None if None in fresh or not fresh else float(np.median([v for v in fresh if v is not None]))
+    reported = (
+        None
+        if None in fresh or not fresh
+        else float(np.median([v for v in fresh if v is not None]))
+    )
     return TunedVariant(
         keys,
         tuple(_setting(key, settings.get(key), known, good) for key in tuning.over),
@@ -370,9 +370,7 @@ def _setting(
     return TunedSetting(key, value, (inside[0], inside[-1]) if inside else None, end)
 
 
-def as_good(
-    known: Sequence[Any], best: Any, sign: float, quantity: Quantity
-) -> list[Any] | None:
+def as_good(known: Sequence[Any], best: Any, sign: float, quantity: Quantity) -> list[Any] | None:
     """The trials that are as good as the best, itself included; None if noise is not known.
 
     On the measure's scale (:func:`ablab.read.statistics.scales.choose`), the noise is the variance
