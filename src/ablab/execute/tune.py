@@ -137,19 +137,19 @@ def _tune(
         found = values(done.store, done.record, tuning.measure)
         scores = _scores(replace(made, experiment=done.experiment), found, directions)
         if count == tuning.trials:
-            best = [
-                _best(*each, reporter) for each in zip(asked.variants, trials, scores, strict=True)
-            ]
+            labels = [variant.label for variant in asked.variants]
+            every = zip(labels, trials, scores, strict=True)
+            best = [_best(*each, reporter) for each in every]
             return done, tuned_experiment(asked, done.experiment.digest, best)
 
 
 def _best(
-    variant: object, trials: Sequence[Settings], scores: Sequence[float], reporter: Reporter
+    label: str, trials: Sequence[Settings], scores: Sequence[float], reporter: Reporter
 ) -> Settings:
     """The best settings of a variant; none if no trial has a value."""
     place = best_trial(scores)
     if place is None:
-        reporter.warn(f"{variant}: no trial has a value; it is trained with the settings as given")
+        reporter.warn(f"{label}: no trial has a value; it is trained with the settings as given")
         return {}
     return trials[place]
 

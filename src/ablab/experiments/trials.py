@@ -1,9 +1,8 @@
 """The trials of an experiment that is tuned, as an experiment of their own, and their choice."""
 
-import itertools
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,16 +31,11 @@ class Trials:
     places: list[list[int]]
 
 
-def definition_cells(definition: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The cells of a grid as plain data, in the order of the variants.
-
-    Args:
-        definition: The experiment as plain data.
-    """
-    if "cells" in definition:
-        return [dict(cell) for cell in definition["cells"]]
-    grid = definition["grid"]
-    return [dict(zip(grid, labels, strict=True)) for labels in itertools.product(*grid.values())]
+def cells_of(asked: Experiment) -> list[dict[str, Any]]:
+    """The cell of each variant as plain data: the labels of the keys that vary there."""
+    if "cells" in asked.definition:
+        return [dict(cell) for cell in asked.definition["cells"]]
+    return [dict(variant.keys) for variant in asked.variants]
 
 
 def trial_experiment(asked: Experiment, trials: Sequence[Sequence[Settings]]) -> Trials:
@@ -54,12 +48,13 @@ def trial_experiment(asked: Experiment, trials: Sequence[Sequence[Settings]]) ->
         trials: The settings of the trials of each variant.
     """
     definition, tuning = asked.definition, asked_tuning(asked)
-    cells = definition_cells(definition)
+    cells = cells_of(asked)
     rows = [cell | settings for cell, own in zip(cells, trials, strict=True) for settings in own]
     values = {
         key: sorted({as_text(row[key]): row[key] for row in rows}.values()) for key in tuning.over
     }
-    distinct = list({as_text(row): row for row in rows}.values())
+    grid = definition["grid"] | values
+    distinct = _in_order({as_text(row): row for row in rows}.values(), grid)
     parts = {part: definition[part] for part in PARTS if part in definition}
     if not is_statistic(tuning.parsed_measure.column):
         parts["watch"] = _only_logging(parts.get("watch", {}))
@@ -70,17 +65,29 @@ def trial_experiment(asked: Experiment, trials: Sequence[Sequence[Settings]]) ->
             **{key: definition[key] for key in ("logbook",) if key in definition},
             "answer": tuning.measure,
             **parts,
-            "grid": definition["grid"] | values,
+            "grid": grid,
             "cells": distinct,
             "seeds": selection_seeds(definition, tuning.seeds),
         }
     )
-    found = {as_text(cell): n for n, cell in enumerate(definition_cells(made.definition))}
+    found = {as_text(cell): n for n, cell in enumerate(cells_of(made))}
     places = [
         [found[as_text(cell | settings)] for settings in own]
         for cell, own in zip(cells, trials, strict=True)
     ]
     return Trials(made, places)
+
+
+def _in_order(
+    rows: Iterable[dict[str, Any]], grid: Mapping[str, Sequence[Any] | Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """Cells in the order of the product of a grid, which they have if they are all of it."""
+    places = {key: [as_text(label) for label in labels] for key, labels in grid.items()}
+
+    def place(row: Mapping[str, Any]) -> list[int]:
+        return [own.index(as_text(row[key])) if key in row else -1 for key, own in places.items()]
+
+    return sorted(rows, key=place)
 
 
 def _only_logging(watch: Any) -> dict[str, Any]:
@@ -149,7 +156,6 @@ def tuned_experiment(asked: Experiment, digest: str, settings: Sequence[Settings
         settings: The settings of each variant.
     """
     cells = [
-        {"cell": cell, "settings": own}
-        for cell, own in zip(definition_cells(asked.definition), settings, strict=True)
+        {"cell": cell, "settings": own} for cell, own in zip(cells_of(asked), settings, strict=True)
     ]
     return experiment(asked.definition | {"tuned": {"by": digest, "cells": cells}})

@@ -190,7 +190,8 @@ class TuningReport:
                     end = "lowest" if setting.end == "low" else "highest"
                     said = (
                         f"the best {setting.key} ({shown(setting.value)}) is the {end} that was "
-                        f"tried, in {self.tuning.over[setting.key].text}: the range may be too narrow"
+                        f"tried, of {self.tuning.over[setting.key].text}: the range may be too "
+                        "narrow"
                     )
                     of.setdefault(said, []).append(label)
             if each.without_value:
@@ -337,22 +338,23 @@ def _found(
     known = [each for each, own in zip(tried, scores, strict=True) if np.isfinite(own)]
     chosen = next((e for e in known if e.settings == dict(settings)), None)
     good = None if chosen is None else as_good(known, chosen, sign, quantity)
-    reported = (
-        None
-        if None in fresh or not fresh
-        else float(np.median([v for v in fresh if v is not None]))
-    )
     return TunedVariant(
         keys,
         tuple(_setting(key, settings.get(key), known, good) for key in tuning.over),
-        None if chosen is None else float(np.median([v for v in chosen.values if v is not None])),
-        reported,
+        None if chosen is None else _median(chosen.values),
+        _median(fresh),
         len(tried),
         len(tried) - len(known),
         None if good is None else len(good),
         cost,
         report_cost,
     )
+
+
+def _median(values: Sequence[float | None]) -> float | None:
+    """The median over seeds; None if there is a seed without a value, or no seed."""
+    known = [each for each in values if each is not None]
+    return float(np.median(known)) if known and len(known) == len(values) else None
 
 
 def _setting(
