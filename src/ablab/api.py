@@ -39,7 +39,8 @@ from ablab.open_store import OpenStore
 from ablab.read.measures import ENDED
 from ablab.read.settling import Progress, settle
 from ablab.read.summary import VariantSummary, summarise, table
-from ablab.read.tuning import TuningReport, trial_values, tuning_report
+from ablab.read.tuning import trial_values, tuning_report
+from ablab.read.tuning_report import TuningReport
 from ablab.store.index import StoreError
 from ablab.store.known_runs import as_stored
 from ablab.store.metrics import experiment_metrics, experiment_runs

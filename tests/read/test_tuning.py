@@ -8,7 +8,8 @@ from ablab.experiments.axes import SweepContext
 from ablab.experiments.tree import Origins
 from ablab.experiments.tuning import read_tuning
 from ablab.read.quantity import Quantity
-from ablab.read.tuning import Cost, TunedSetting, TunedVariant, TuningReport, as_good
+from ablab.read.tuning import _setting, as_good
+from ablab.read.tuning_report import Cost, TunedSetting, TunedVariant, TuningReport
 
 
 @dataclass(eq=False)
@@ -84,8 +85,8 @@ def test_variants_of_which_the_same_is_said_share_a_sentence():
     low = TunedSetting("train.lr", 1e-4, None, "low")
     said = report(low, low, without_value=2).sentences
     assert (
-        "model.n_heads=1; model.n_heads=2: the best train.lr (0.0001) is the lowest that was tried, "
-        "of loguniform(0.0001, 0.01): the range may be too narrow." in said
+        "model.n_heads=1; model.n_heads=2: the best train.lr (0.0001) is the lowest that was "
+        "tried, of loguniform(0.0001, 0.01): the range may be too narrow." in said
     )
     assert any("2 of 16 trials diverged or did not reach the measure" in each for each in said)
     assert said[-1] == (
@@ -94,8 +95,6 @@ def test_variants_of_which_the_same_is_said_share_a_sentence():
 
 
 def test_a_best_value_at_an_end_is_said_unless_any_value_is_as_good():
-    from ablab.read.tuning import _setting
-
     trials = [Trial([1.0], {"train.lr": rate}) for rate in (1e-4, 1e-3, 1e-2)]
     assert _setting("train.lr", 1e-4, trials, trials[:2]).end == "low"
     assert _setting("train.lr", 1e-4, trials, trials[:2]).as_good == (1e-4, 1e-3)

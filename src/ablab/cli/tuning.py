@@ -11,9 +11,9 @@ def print_tuning(report: Any) -> None:
     """Prints what tuning found for each variant.
 
     Args:
-        report: A :class:`ablab.read.tuning.TuningReport`.
+        report: A :class:`ablab.read.tuning_report.TuningReport`.
     """
-    from ablab.read.tuning import NOTE
+    from ablab.read.tuning_report import NOTE
 
     click.echo()
     say("Tuning", bold=True)

@@ -13,7 +13,7 @@ from ablab.experiments.sweep_values import at_share
 from ablab.experiments.tree import Origins
 from ablab.experiments.tuning import Tuning, read_tuning, tuning_of
 
-_KEPT = ("name", "question", "logbook", "answer", "analyze", "expect", "meant", "seeds")
+_UNAFFECTED = ("name", "question", "logbook", "answer", "analyze", "expect", "meant", "seeds")
 _TUNED = "tuned"  # the key of the settings among the axes that are checked, and of no axis
 _FORM = "tuned: {by: DIGEST, cells: [{cell: {key: value, …}, settings: {key: value, …}}, …]}"
 
@@ -27,7 +27,7 @@ def discard_tuned(tree: dict[str, Any], keys: Sequence[str]) -> None:
         tree: The tree, which is modified.
         keys: What is overridden. The name, seeds and what is asked do not affect the settings.
     """
-    if any(key not in _KEPT for key in keys):
+    if any(key not in _UNAFFECTED for key in keys):
         tree.pop(_TUNED, None)
 
 

@@ -42,7 +42,8 @@ from ablab.read.by_factor import by_factor
 from ablab.read.directions import column_direction
 from ablab.read.step_costs import step_costs
 from ablab.read.stopped import stop_caveat, stop_words
-from ablab.read.tuning import NOTE, tuning_report
+from ablab.read.tuning import tuning_report
+from ablab.read.tuning_report import NOTE
 from ablab.store.digests import write_text_digested, write_texts_digested
 from ablab.store.metrics import (
     column_cells,

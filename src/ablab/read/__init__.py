@@ -38,6 +38,8 @@ Modules:
 - ``stopped``: runs that a stop rule ended.
 - ``summary``: final values of each variant, with median and range over seeds.
 - ``training_flops``: the arithmetic of a training step.
+- ``tuning``: what tuning found: the best settings, how flat the optimum is, what it cost.
+- ``tuning_report``: that as a table, sentences and plain data.
 - ``two_groups``: outcomes of relations between numbers of runs that learnt or did not.
 - ``verdicts``: verdicts on expectations.
 """
