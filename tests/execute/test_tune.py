@@ -176,7 +176,7 @@ def test_a_plan_says_what_tuning_costs_at_most(tmp_path):
     assert found.tuning is not None
     assert len(found.tuning.left) == 32
     assert found.tuning.experiment.name == "planted.tuning"
-    assert found.tuning.line.startswith("before, planted.tuning: at most 32 runs to train")
+    assert found.before[0].startswith("before, planted.tuning: at most 32 runs to train")
     assert not (tmp_path / "lab").exists()
 
 

@@ -5,7 +5,7 @@ follows from the trials that are stored, so a command that was killed goes on wh
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from ablab.config.wording import counted
 from ablab.execute.options import Options
 from ablab.execute.orchestrate import TrainedExperiment, orchestrate
 from ablab.execute.progress import Reporter
-from ablab.execute.rounds import Next, train_in_rounds
+from ablab.execute.rounds import Next, Part, Parts, Rounds, adding_seeds
 from ablab.experiments.experiment import Experiment
 from ablab.experiments.search import Settings, check_search, next_trials
 from ablab.experiments.trials import (
@@ -47,6 +47,27 @@ class Readers:
     values: Values
 
 
+def rounds_of(
+    asked: Experiment,
+    store: Store | str | Path,
+    options: Options,
+    reporter: Reporter,
+    readers: Readers,
+) -> Rounds:
+    """What is trained for an experiment, one part after another.
+
+    If its variants are to be tuned, trials come first; if it adds seeds, further rounds come last.
+
+    Args:
+        asked: The experiment.
+        store: A store or its folder, which is created if it does not exist.
+        options: How to run it.
+        reporter: Shows progress.
+        readers: What reads results between rounds.
+    """
+    return Rounds(_parts(asked, store, options, reporter, readers))
+
+
 def train_experiment(
     asked: Experiment,
     store: Store | str | Path,
@@ -55,7 +76,6 @@ def train_experiment(
     reporter: Reporter,
     should_pause: Callable[[], bool],
     readers: Readers,
-    while_training: Callable[[], object] = lambda: None,
 ) -> TrainedExperiment:
     """Trains an experiment: tunes its variants first if it asks for that, and adds seeds likewise.
 
@@ -67,7 +87,6 @@ def train_experiment(
         reporter: Shows progress.
         should_pause: Called regularly; training pauses once it returns True.
         readers: What reads results between rounds.
-        while_training: Called once in a thread while other processes train, if they do.
 
     Returns:
         What was trained; the experiment of the trials if they were paused.
@@ -76,34 +95,38 @@ def train_experiment(
         InputError: As for :func:`ablab.execute.orchestrate.orchestrate`; or nothing says which
             values of the measure are better, or a search needs a package that is not installed.
     """
+    rounds = rounds_of(asked, store, options, reporter, readers)
+    for part, where, how in rounds:
+        rounds.done = orchestrate(part, where, how, command, reporter, should_pause)
+    return rounds.result
 
-    def train(trials: Experiment, store: Store | str | Path, options: Options) -> TrainedExperiment:
-        return orchestrate(trials, store, options, command, reporter, should_pause, while_training)
 
+def _parts(
+    asked: Experiment,
+    store: Store | str | Path,
+    options: Options,
+    reporter: Reporter,
+    readers: Readers,
+) -> Parts:
+    """The trials, if variants are to be tuned, and then the experiment."""
     trained = 0
     if is_to_tune(asked.definition):
-        done, tuned = _tune(asked, store, options, reporter, readers.values, train)
+        done, tuned = yield from _tuning(asked, store, options, reporter, readers.values)
         if tuned is None:
             return done
         asked, store, trained = tuned, done.store, done.trained
         options = replace(options, break_leases=False)
-    done = train_in_rounds(
-        asked, store, options, command, reporter, should_pause, readers.following, while_training
-    )
+    done = yield from adding_seeds(asked, store, options, reporter, readers.following)
     return replace(done, trained=done.trained + trained)
 
 
-Train = Callable[[Experiment, Store | str | Path, Options], TrainedExperiment]
-
-
-def _tune(
+def _tuning(
     asked: Experiment,
     store: Store | str | Path,
     options: Options,
     reporter: Reporter,
     values: Values,
-    train: Train,
-) -> tuple[TrainedExperiment, Experiment | None]:
+) -> Generator[Part, TrainedExperiment, tuple[TrainedExperiment, Experiment | None]]:
     """Finds the best settings of each variant.
 
     Returns:
@@ -121,14 +144,14 @@ def _tune(
         for place, variant in enumerate(asked.variants):
             tried = list(zip(trials[place], scores[place], strict=True))
             trials[place] += next_trials(tuning, asked.name, variant.label, tried)
-        count = max(len(own) for own in trials)
+        count = len(trials[0])
         of = f"{count} of {tuning.trials}" if count < tuning.trials else f"{count}"
         reporter.message(
             f"tuning: {of} trials of {counted(len(trials), 'variant')}, "
             f"{counted(tuning.seeds, 'seed')}"
         )
         made = trial_experiment(asked, trials)
-        done = train(made.experiment, store, options)
+        done = yield made.experiment, store, options
         trained += done.trained
         done = replace(done, trained=trained)
         if not done.complete:
