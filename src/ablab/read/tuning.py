@@ -137,7 +137,7 @@ def _found(
     good = None if chosen is None else as_good(known, chosen, sign, quantity)
     return TunedVariant(
         keys,
-        tuple(_setting(key, settings.get(key), known, good) for key in tuning.over),
+        tuple(_setting(key, settings.get(key), tried, good) for key in tuning.over),
         None if chosen is None else _median(chosen.values),
         _median(fresh),
         len(tried),
@@ -155,10 +155,10 @@ def _median(values: Sequence[float | None]) -> float | None:
 
 
 def _setting(
-    key: str, value: Any, known: Sequence[_Trial], good: Sequence[_Trial] | None
+    key: str, value: Any, tried: Sequence[_Trial], good: Sequence[_Trial] | None
 ) -> TunedSetting:
-    """What was found of a tuned setting."""
-    values = sorted({each.settings[key] for each in known})
+    """What was found of a tuned setting. Beyond the end may also be trials that diverged."""
+    values = sorted({each.settings[key] for each in tried})
     if value is None or len(values) < _FEWEST:
         return TunedSetting(key, value)
     inside = sorted(each.settings[key] for each in good or [])
