@@ -70,6 +70,30 @@ def is_to_tune(definition: Mapping[str, Any]) -> bool:
     return "tune" in definition and _TUNED not in definition
 
 
+def digest_of_trials(definition: Mapping[str, Any]) -> str | None:
+    """The digest of the experiment by which one was tuned; None if it was not.
+
+    Args:
+        definition: The experiment as plain data.
+    """
+    found = definition.get(_TUNED)
+    return str(found.get("by")) if isinstance(found, Mapping) else None
+
+
+def tuned_settings(definition: Mapping[str, Any]) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    """The cells of an experiment that was tuned, each with its settings.
+
+    Args:
+        definition: The experiment as plain data.
+
+    Raises:
+        InputError: What was found is damaged.
+    """
+    found = definition[_TUNED]
+    _settings_of_cells(found, None)  # checks it
+    return [(dict(each["cell"]), dict(each["settings"])) for each in found["cells"]]
+
+
 def with_tuned(
     tree: dict[str, Any],
     definition: Mapping[str, Any],

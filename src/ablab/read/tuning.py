@@ -10,6 +10,7 @@ import numpy as np
 from ablab.experiments.axes import as_text
 from ablab.experiments.grid import INACTIVE
 from ablab.experiments.trials import score
+from ablab.experiments.tuned_cells import digest_of_trials, tuned_settings
 from ablab.experiments.tuning import SUFFIX, Tuning, tuning_of
 from ablab.read.directions import column_direction
 from ablab.read.measures import measure_table
@@ -40,14 +41,18 @@ def tuning_report(store: Store, record: ExperimentRecord) -> TuningReport | None
 
     Reads the store only. Needs neither the search's package nor a user's modules.
 
+    Raises:
+        InputError: The stored definition is damaged.
+
     Args:
         store: The store.
         record: The experiment whose variants were tuned.
     """
-    tuned, tuning = record.definition.get("tuned"), tuning_of(record.definition)
-    if tuned is None or tuning is None:
+    digest = digest_of_trials(record.definition)
+    tuning = None if digest is None else tuning_of(record.definition)
+    if digest is None or tuning is None:
         return None
-    trials = store.experiment_of_digest(str(tuned.get("by")))
+    trials, cells = store.experiment_of_digest(digest), tuned_settings(record.definition)
     own = _by_variant(experiment_runs(store, record), record)
     others = {} if trials is None else _by_variant(experiment_runs(store, trials), record)
     reported = trial_values(store, record, tuning.measure)
@@ -58,7 +63,7 @@ def tuning_report(store: Store, record: ExperimentRecord) -> TuningReport | None
     for place, (text, runs) in enumerate(own.items()):
         better = _direction(record, tuning, place)
         tried = _trials(others.get(text, []), tuning, values)
-        settings = _settings_of(tuned["cells"], runs[0].variant)
+        settings = _settings_of(cells, runs[0].variant)
         fresh = [reported[run.run] for run in runs]
         variants.append(
             _found(
@@ -101,13 +106,14 @@ def _trials(
     return list(found.values())
 
 
-def _settings_of(cells: Sequence[Mapping[str, Any]], variant: Mapping[str, Any]) -> dict[str, Any]:
+def _settings_of(
+    cells: Sequence[tuple[dict[str, Any], dict[str, Any]]], variant: Mapping[str, Any]
+) -> dict[str, Any]:
     """The tuned settings of a variant."""
-    for each in cells:
-        cell = each["cell"]
+    for cell, settings in cells:
         same = all(as_text(cell[key]) == as_text(variant.get(key)) for key in cell)
         if same and all(variant[key] in (None, INACTIVE) for key in variant if key not in cell):
-            return dict(each["settings"])
+            return settings
     return {}
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from ablab.config import InputError, Problem
 from ablab.config.files import PARTIAL, write_atomically
+from ablab.experiments.tuned_cells import digest_of_trials
 from ablab.store.artifacts import check_space
 from ablab.store.file_system import network_problem
 from ablab.store.index import StoreError
@@ -89,8 +90,8 @@ def pack(
 
 def _trials(store: Store, record: ExperimentRecord) -> list[ExperimentRecord]:
     """The experiment by which an experiment was tuned, if it was and the store has it."""
-    tuned = record.definition.get("tuned")
-    found = None if tuned is None else store.experiment_of_digest(str(tuned.get("by")))
+    digest = digest_of_trials(record.definition)
+    found = None if digest is None else store.experiment_of_digest(digest)
     return [] if found is None else [found]
 
 
