@@ -117,6 +117,21 @@ def test_settle(typed):
     assert all(each == set(range(len(each))) for each in seeds.values())
 
 
+def test_tune(typed):
+    said = typed("howto/tune.md").said
+    assert "before, optimizers.tuning: at most 32 runs to train" in " ".join(said[0].split())
+    assert "Tuning took 1,280 run-steps" in " ".join(said[1].split())  # 2 × 8 × 2 runs of 40 steps
+    store = Store("lab")
+    trials = store.runs(store.experiment("optimizers.tuning"))
+    assert len(trials) == 64
+    rates = {run.variant["train.lr"] for run in trials}
+    assert len(rates) == 16  # the same for both optimizers
+    reported = store.runs(store.experiment("optimizers"))
+    assert {run.seed for run in reported} == {0, 1, 2}
+    assert {run.seed for run in trials} == {1_000_000_000, 1_000_000_001}
+    assert said[-1].count("train.optimizer") == 2
+
+
 def test_resume(typed):
     said = typed("howto/resume.md").said
     assert "100/100" in said[1]

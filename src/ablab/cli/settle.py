@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from ablab.cli.common import execution_options, json_option, quiet_option, store_option
-from ablab.cli.train import train
+from ablab.cli.train import run
 
 
 @click.command("settle")
@@ -52,13 +52,11 @@ def settle_command(
     trained again.
     """
 
-    def read() -> Any:
-        from ablab.experiments import experiment as read_experiment
+    def seeds_of(definition: Any) -> Any:
         from ablab.experiments.seeds import settling_seeds
 
-        asked = read_experiment(experiment, *overrides)
-        return read_experiment(
-            experiment, *overrides, seeds=settling_seeds(asked.definition, first, last)
-        )
+        return settling_seeds(definition, first, last)
 
-    return train(read, store, as_json, quiet, choices)
+    assert run.callback is not None, "it is a command"
+    code: int = run.callback(experiment, overrides, store, as_json, quiet, seeds_of, **choices)
+    return code

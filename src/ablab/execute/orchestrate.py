@@ -50,6 +50,7 @@ class TrainedExperiment:
     Attributes:
         store: The store that holds it.
         record: The experiment in the store.
+        experiment: The experiment that was trained, with the ids that the store has for its runs.
         trained: How many runs had steps left when training began.
         complete: Whether training, with the analyses that follow it, reached its end; False if it
             was paused.
@@ -57,6 +58,7 @@ class TrainedExperiment:
 
     store: Store
     record: ExperimentRecord
+    experiment: Experiment
     trained: int
     complete: bool
 
@@ -101,7 +103,7 @@ def orchestrate(
         runs = "the run is" if count == 1 else f"all {count:,} runs are"
         reporter.message(f"nothing to train: {runs} in {opened.path}")
         sample_texts(opened, record, asked, reporter.message)
-        return TrainedExperiment(opened, record, 0, True)
+        return TrainedExperiment(opened, record, asked, 0, True)
     with doing("planning"):
         options = with_capacity(options)
         speeds = Speeds()
@@ -136,7 +138,7 @@ def orchestrate(
         compact(opened)
     if complete:
         sample_texts(opened, record, asked, reporter.message)
-    return TrainedExperiment(opened, record, len(left), complete)
+    return TrainedExperiment(opened, record, asked, len(left), complete)
 
 
 def _planned(

@@ -42,6 +42,8 @@ from ablab.read.by_factor import by_factor
 from ablab.read.directions import column_direction
 from ablab.read.step_costs import step_costs
 from ablab.read.stopped import stop_caveat, stop_words
+from ablab.read.tuning import tuning_report
+from ablab.read.tuning_report import NOTE
 from ablab.store.digests import write_text_digested, write_texts_digested
 from ablab.store.metrics import (
     column_cells,
@@ -158,6 +160,8 @@ def _entry_content(store: Store, record: ExperimentRecord) -> dict[str, Any]:
         "seconds": sum(run.seconds for run in runs),
         "segments": _facts(store, runs),
         "findings": found,
+        "tuning": tuning_report(store, record),
+        "tuning_note": NOTE,
         "effect_tables": [
             effect_table(each, stop_caveat(record, runs, parse_measure(each.measure)))
             for each in found.effects

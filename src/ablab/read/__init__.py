@@ -39,6 +39,8 @@ Modules:
 - ``summary``: final values of each variant, with median and range over seeds.
 - ``training_flops``: the arithmetic of a training step.
 - ``trend_tests``: tests of a trend over the values of a setting.
+- ``tuning``: what tuning found: the best settings, how flat the optimum is, what it cost.
+- ``tuning_report``: that as a table, sentences and plain data.
 - ``two_groups``: outcomes of relations between numbers of runs that learnt or did not.
 - ``verdicts``: verdicts on expectations.
 """
