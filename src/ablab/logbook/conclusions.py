@@ -8,6 +8,8 @@ from ablab.config import InputError
 from ablab.experiments.short_names import short_names
 from ablab.logbook.answer import Answer, answer_measure, find_answer
 from ablab.logbook.effect_words import comparison_in_words, interaction_in_words, trends_in_words
+from ablab.logbook.shown_variants import ShownVariants, shown_variants
+from ablab.logbook.variant_values import MeasuredVariants, variant_values
 from ablab.read.curves import Reading
 from ablab.read.curves.numbers import number
 from ablab.read.curves.pair_sentences import group_pair_sentence, pair_sentence
@@ -42,13 +44,15 @@ class Conclusions:
 
     Attributes:
         readings: The reading of each run's training loss, by run id.
-        variants: For each variant, its short name, its reading as text, and for each seed the run
-            id, the seed and the reading as text.
+        variants: For each variant that is shown, its short name, its reading as text, and for each
+            seed the run id, the seed and the reading as text.
         effects: The effects of the grid's settings, one item per measure.
         spikes: Explanations of the spikes of some runs.
         verdicts: The verdicts on expectations.
         answer: The answer to the question.
         sentences: Further findings, with their numbers.
+        measured: The answer's measure of all variants; None if it was not logged.
+        shown: The variants that are shown one by one.
     """
 
     readings: dict[str, Reading]
@@ -58,6 +62,8 @@ class Conclusions:
     verdicts: list[Verdict]
     answer: Answer
     sentences: list[str]
+    measured: MeasuredVariants | None
+    shown: ShownVariants
 
     @property
     def judged(self) -> list[tuple[Verdict, str]]:
@@ -96,14 +102,20 @@ def find(
         *(_spiky(runs, readings, spikes) if done else []),
         *_troubled(runs),
     ]
+    measured = None
+    if answer.values is not None and answer.measure is not None:
+        measured = variant_values(record, answer.measure, answer.values, runs)
+    shown = shown_variants(runs, measured)
     return Conclusions(
         readings,
-        _variants(runs, readings, experiment_pairs(store, record, runs)),
+        _variants(shown.runs, readings, experiment_pairs(store, record, shown.runs)),
         effects,
         spikes,
         judged,
         answer,
         sentences,
+        measured,
+        shown,
     )
 
 
@@ -155,6 +167,8 @@ def _effects(
     if not record.definition["grid"] or not any(run.status in _ENDED for run in runs):
         return []
     measures: dict[str | None, None] = dict.fromkeys([answer_measure(record), None])
+    if record.registration is not None and record.registration.answer is not None:
+        del measures[None]  # by default, it is the answer
     for name in record.levels:
         at = [
             reading
