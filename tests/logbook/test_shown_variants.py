@@ -2,13 +2,17 @@
 
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from starlette.testclient import TestClient
 
 from ablab.logbook import shown_variants as module
+from ablab.logbook.conclusions import experiment_answer, shown_in_entry
 from ablab.logbook.entry import entry_content, write_entry
 from ablab.logbook.shown_variants import shown_variants
+from ablab.serve.app import make_app
 from ablab.store.metrics import experiment_runs
 from tests.logbook.made_up import measured
 from tests.read.filled import fill, grid
@@ -108,3 +112,22 @@ def test_of_few_variants_nothing_is_said(filled):
     assert len(content["result"].rows) == len(WIDTHS)
     assert content["findings"].shown.words == ""
     assert "variants:" not in write_entry(store, record).page.read_text().split("<main>")[1][:3000]
+
+
+def test_a_live_page_has_the_curves_of_the_same_variants(few, filled):
+    store, record = filled
+    answer = TestClient(
+        make_app(store.path, loopback=True, token=None), base_url="http://127.0.0.1"
+    ).get(f"/experiments/{record.id}/data")
+    live = answer.json()["grid"]["variants"]
+    assert live == json.loads(entry_content(store, record)["plot"].grid)["variants"]
+    assert len(live) == 4
+
+
+def test_until_all_runs_have_ended_the_order_is_that_of_the_grid(few, filled):
+    store, record = filled
+    runs = experiment_runs(store, record)
+    answer = experiment_answer(store, record, runs)
+    running = [replace(runs[0], status="running"), *runs[1:]]
+    assert shown_in_entry(record, runs, answer)[1].places == [0, 3, 4, 5]
+    assert shown_in_entry(record, running, answer)[1].places == [0, 2, 4, 6]

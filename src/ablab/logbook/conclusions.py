@@ -102,10 +102,7 @@ def find(
         *(_spiky(runs, readings, spikes) if done else []),
         *_troubled(runs),
     ]
-    measured = None
-    if answer.values is not None and answer.measure is not None:
-        measured = variant_values(record, answer.measure, answer.values, runs)
-    shown = shown_variants(runs, measured)
+    measured, shown = shown_in_entry(record, runs, answer)
     return Conclusions(
         readings,
         _variants(shown.runs, readings, experiment_pairs(store, record, shown.runs)),
@@ -117,6 +114,25 @@ def find(
         measured,
         shown,
     )
+
+
+def shown_in_entry(
+    record: ExperimentRecord, runs: Sequence[RunRecord], answer: Answer | None
+) -> tuple[MeasuredVariants | None, ShownVariants]:
+    """The answer's measure of all variants, and the variants that are shown one by one.
+
+    Until all runs have ended, the values decide nothing: a live page shows the same ones all along.
+
+    Args:
+        record: The experiment.
+        runs: Its runs.
+        answer: The answer; None where it is not needed, as there are few variants.
+    """
+    measured = None
+    if answer is not None and answer.values is not None and answer.measure is not None:
+        measured = variant_values(record, answer.measure, answer.values, runs)
+    done = all(run.status in ENDED for run in runs)
+    return measured, shown_variants(runs, measured if done else None)
 
 
 def experiment_answer(store: Store, record: ExperimentRecord, runs: Sequence[RunRecord]) -> Answer:

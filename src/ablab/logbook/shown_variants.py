@@ -31,6 +31,11 @@ class ShownVariants:
     words: str
 
 
+def are_many(runs: Sequence[RunRecord]) -> bool:
+    """Whether there are more variants than are shown one by one."""
+    return len({str(run.variant) for run in runs}) > MOST
+
+
 def shown_variants(runs: Sequence[RunRecord], found: MeasuredVariants | None) -> ShownVariants:
     """Selects the variants to show: all, or the best ones and others from best to worst.
 
