@@ -30,7 +30,7 @@ def level_means(values: Array) -> Array:
         design = np.zeros((len(level), columns))
         design[np.arange(len(level)), level] = 1.0
         design[np.arange(len(level)), len(values) + block] = 1.0
-        solved = np.linalg.lstsq(design, values[level, cell, seed], rcond=None)[0]
+        solved = np.asarray(np.linalg.lstsq(design, values[level, cell, seed], rcond=None)[0])
     return np.asarray(solved[: len(values)] + solved[len(values) :].mean())
 
 
