@@ -27,7 +27,7 @@ from ablab.store.paths import (
     tokenizer_path,
 )
 from ablab.store.shares import Share, shares
-from ablab.store.snapshot_header import check_snapshot
+from ablab.store.snapshot_files import check_snapshot
 from ablab.store.store import Store
 from ablab.tasks.subwords import content_digest
 

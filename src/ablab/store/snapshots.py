@@ -8,7 +8,6 @@ restart from its best state, the snapshot also holds that state as ``best/…`` 
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -19,7 +18,7 @@ from ablab.config import Problem
 from ablab.store.digests import Written, damage, digests_of, write_digested
 from ablab.store.index import StoreError
 from ablab.store.parts import REPAIR
-from ablab.store.paths import run_snapshot_path
+from ablab.store.snapshot_files import snapshot_path
 from ablab.store.store import Store
 from ablab.train.optimizer import like_parameters
 from ablab.train.parameter_layout import ParameterLayout
@@ -28,15 +27,6 @@ from ablab.train.stack import RunState
 
 _SLOT = "optimizer"
 _BEST, _LATEST = "best", "latest"
-
-
-def snapshot_path(store: Store, run: str, step: int) -> Path:
-    """The path of a snapshot.
-
-    Raises:
-        StoreError: The index is damaged, or something on the way is a link.
-    """
-    return run_snapshot_path(store.path, run, step)
 
 
 def write_snapshot(

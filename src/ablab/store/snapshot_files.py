@@ -1,4 +1,4 @@
-"""Checks the header of a snapshot, without importing torch."""
+"""The files of snapshots: their paths, and whether their headers are right; without torch."""
 
 from pathlib import Path
 
@@ -6,6 +6,17 @@ from safetensors import SafetensorError, safe_open
 
 from ablab.config import Problem
 from ablab.store.index import StoreError
+from ablab.store.paths import run_snapshot_path
+from ablab.store.store import Store
+
+
+def snapshot_path(store: Store, run: str, step: int) -> Path:
+    """The path of a snapshot.
+
+    Raises:
+        StoreError: The index is damaged, or something on the way is a link.
+    """
+    return run_snapshot_path(store.path, run, step)
 
 
 def check_snapshot(path: Path, size: int, has_optimizer: bool) -> None:
