@@ -35,6 +35,8 @@ from ablab.notebook.plot import Plot
 from ablab.notebook.run import DrawnRun
 from ablab.notebook.variants import VariantTable
 from ablab.open_store import OpenStore
+from ablab.read.halving import judge_rung
+from ablab.read.halving_report import rung_sentence
 from ablab.read.measures import ENDED
 from ablab.read.settling import Progress, settle
 from ablab.read.summary import VariantSummary, summarise, table
@@ -225,7 +227,10 @@ def run(
 
 
 def next_round(store: Store, record: ExperimentRecord) -> Round:
-    """What an experiment that adds seeds trains next, and what is settled so far."""
+    """What an experiment that adds seeds, or has halving, trains next, and what was found."""
+    if record.definition.get("halving") is not None:
+        decisions = judge_rung(store, record)
+        return Round({}, rung_sentence(store, record, decisions), decisions)
     found = settle(store, record)
     return Round(found.wanted, found.sentence)
 

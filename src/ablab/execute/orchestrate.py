@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +70,7 @@ def orchestrate(
     reporter: Reporter,
     should_pause: Callable[[], bool],
     while_training: Callable[[], object] = lambda: None,
+    until: int | None = None,
 ) -> TrainedExperiment:
     """Trains the missing steps of an experiment and stores them.
 
@@ -81,6 +82,7 @@ def orchestrate(
         reporter: Shows progress.
         should_pause: Called regularly; training pauses once it returns True.
         while_training: Called once in a thread while other processes train, if they do.
+        until: The step to which runs are trained for now, as by halving; None for the last step.
 
     Raises:
         InputError: An option or a pattern to watch is invalid. Nothing has been written.
@@ -92,10 +94,12 @@ def orchestrate(
         asked = _check(asked, path, options, reporter)
     opened = store if isinstance(store, Store) else Store(store, create=True)
     record = _register(asked, opened, options, command, reporter)
-    left = steps_left(opened.members(record.id))
+    left = steps_left(opened.members(record.id), until=until)
     if options.break_leases:
         for holder in break_leases(opened.index, list(left)):
             reporter.message(f"runs are taken over from {holder}")
+    if not left and until is not None:
+        return TrainedExperiment(opened, record, 0, True)
     if not left:
         count = len(asked.runs)
         runs = "the run is" if count == 1 else f"all {count:,} runs are"
@@ -105,7 +109,7 @@ def orchestrate(
     with doing("planning"):
         options = with_capacity(options)
         speeds = Speeds()
-        plan = _planned(asked, opened, options, left, speeds)
+        plan = replace(_planned(asked, opened, options, left, speeds), until=until)
         speeds.save()
     executor = make_executor(options, plan)
     _announce(asked, plan, left, executor.processes(plan.workers), reporter)
@@ -115,7 +119,7 @@ def orchestrate(
         for number, stack in enumerate(plan.stacks)
         if any(run.id in left for run in stack.runs)
     }
-    steps = {run.id: run.train.steps for run in asked.runs}
+    steps = {run.id: min(run.train.steps, until or run.train.steps) for run in asked.runs}
     time_left = TimeLeft(plan, steps, left)
     reporter.start(left, steps, labels, compile_seconds, time_left.seconds)
     report = _SpeedRecorder(asked, plan, speeds, reporter, time_left, executor.is_local).report
@@ -134,7 +138,7 @@ def orchestrate(
     with doing("tidying the store"):
         apply_stop_rules(opened, record.id, asked.runs)  # to runs that another process has trained
         compact(opened)
-    if complete:
+    if complete and until is None:
         sample_texts(opened, record, asked, reporter.message)
     return TrainedExperiment(opened, record, len(left), complete)
 

@@ -23,6 +23,7 @@ from ablab.experiments.grid_conditions import Stage, check_conditions
 from ablab.experiments.grid_overrides import apply_blocks, apply_overrides
 from ablab.experiments.grid_reader import read_grid
 from ablab.experiments.grid_text import grid_text
+from ablab.experiments.halving import check_halving, read_halving
 from ablab.experiments.header import (
     read_analyses,
     read_answer,
@@ -102,6 +103,7 @@ class Experiment(Displayed):
                 same run.
         """
         assert self._ids  # computed once
+        check_halving(self)
         return self
 
     @cached_property
@@ -312,6 +314,7 @@ def _outline(
         **read_logbook(tree, origins),
         **read_answer(tree.get("answer"), origins),
         **read_analyses(tree.get("analyze"), origins),
+        **read_halving(tree.get("halving"), origins),
         **{key: tree[key] for key in ("size",) if key in tree},
         **{part: tree[part] for part in PARTS if part in tree},
         **_grid_data(tree, grid, axes, cells),

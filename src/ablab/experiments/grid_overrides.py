@@ -20,7 +20,7 @@ from ablab.experiments.grid_reader import BLOCKS
 from ablab.experiments.overrides import Override
 from ablab.experiments.parts import TOP_LEVEL
 from ablab.experiments.setting_keys import suggest_key as suggest
-from ablab.experiments.tree import Origins, leaves
+from ablab.experiments.tree import Origins, leaves, put
 from ablab.experiments.tree import Path as KeyPath
 
 
@@ -66,11 +66,15 @@ def apply_overrides(
         if key.split(".", maxsplit=1)[0] == "expect":
             expected = "expectations in the file of the experiment, or ablab expect"
             raise InputError(Problem("expect cannot be overridden", key, source, expected=expected))
-        if key in ("name", "question", "answer", "analyze", "logbook", "seeds"):
+        if key in ("name", "question", "answer", "analyze", "logbook", "seeds", "halving"):
             if override.is_axis:
                 check_key(key, source)
             tree[key] = override.value
             origins.mark((key,), source)
+            continue
+        if key.startswith("halving.") and not override.is_axis:
+            put(tree, tuple(key.split(".")), override.value)
+            origins.mark(("halving",), source)
             continue
         path = check_key(key, source)
         value = None if override.is_axis else override.value

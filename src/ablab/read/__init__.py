@@ -35,6 +35,7 @@ Modules:
 - ``spikes``: explains spikes and suggests a test.
 - ``statistics``: statistics for few seeds.
 - ``step_costs``: tokens, seconds and arithmetic of a step of each run.
+- ``halving``, ``halving_report``: which variants halving lets go on, and what it saved.
 - ``stopped``: runs that a stop rule ended.
 - ``summary``: final values of each variant, with median and range over seeds.
 - ``training_flops``: the arithmetic of a training step.
