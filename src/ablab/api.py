@@ -36,7 +36,7 @@ from ablab.notebook.run import DrawnRun
 from ablab.notebook.variants import VariantTable
 from ablab.open_store import OpenStore
 from ablab.read.halving import judge_rung
-from ablab.read.halving_report import rung_sentence
+from ablab.read.halving_report import HalvingReport, halving_report, rung_sentence
 from ablab.read.measures import ENDED
 from ablab.read.settling import Progress, settle
 from ablab.read.summary import VariantSummary, summarise, table
@@ -104,6 +104,11 @@ class Result(Displayed):
         if self.experiment.settling is None:
             return None
         return settle(self.store, self.record)
+
+    @cached_property
+    def halving(self) -> HalvingReport | None:
+        """What successive halving decided and saved; None for an experiment without it."""
+        return halving_report(self.store, self.record)
 
     @cached_property
     def answer(self) -> Answer:

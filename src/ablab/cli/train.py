@@ -115,6 +115,7 @@ def train(
                 "trained": result.trained,
                 "variants": [each.as_data() for each in summary],
                 **({} if result.settled is None else {"questions": result.settled.as_data()}),
+                **({} if result.halving is None else {"halving": result.halving.as_data()}),
                 "runs": [vars(record) for record in result.runs],
             }
         )
@@ -130,6 +131,9 @@ def train(
         if result.settled is not None:
             click.echo()
             print_questions(result.settled)
+        if result.halving is not None:
+            click.echo()
+            print_halving(result.halving)
         click.echo(f"\nentry: {result.entry}")
     if not result.complete:
         say("interrupted; run the same command again to continue", err=True)
@@ -140,6 +144,15 @@ def train(
             err=True,
         )
     return 1 if any_failed or not analyzed else 0
+
+
+def print_halving(found: Any) -> None:
+    """What halving decided after each rung, and what it saved."""
+    header, rows = found.table()
+    if rows:
+        print_table(header, rows, texts=["variant", "outcome", "why"])
+        click.echo()
+    say(found.sentence)
 
 
 def print_questions(found: Any) -> None:

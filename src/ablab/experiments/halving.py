@@ -7,6 +7,7 @@ are paused: their runs keep their snapshots, and resume where the same experimen
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from ablab.config import InputError, Problem, nearest
@@ -44,7 +45,7 @@ class Halving:
     factor: int = 0
 
     def steps(self, last: int) -> tuple[int, ...]:
-        """The steps of the rungs of runs with ``last`` steps, ascending; each is before ``last``."""
+        """The steps of the rungs of runs with ``last`` steps, ascending; all are before that."""
         if self.rungs:
             return tuple(step for step in self.rungs if step < last)
         found, step = [], self.first
@@ -237,7 +238,7 @@ def _are_rungs(value: Any) -> bool:
         return False
     if not all(_is_count(step) and step >= 1 for step in value):
         return False
-    return all(one < other for one, other in zip(value, value[1:], strict=False))
+    return all(one < other for one, other in pairwise(value))
 
 
 def _is_count(value: Any) -> bool:

@@ -22,6 +22,7 @@ from ablab.read.effects import (
 )
 from ablab.read.effects.stored import default_measure, experiment_effects
 from ablab.read.family import family, remarks
+from ablab.read.halving_report import HalvingReport, halving_report
 from ablab.read.measure_words import measure_words
 from ablab.read.measured import shown
 from ablab.read.measures import ENDED, measure_table
@@ -50,6 +51,7 @@ class Conclusions:
         spikes: Explanations of the spikes of some runs.
         verdicts: The verdicts on expectations.
         settled: The questions of an experiment that adds seeds; None if its seeds are fixed.
+        halving: What halving decided; None for an experiment without it.
         answer: The answer to the question.
         sentences: Further findings, with their numbers.
     """
@@ -60,6 +62,7 @@ class Conclusions:
     spikes: list[Explanation]
     verdicts: list[Verdict]
     settled: Progress | None
+    halving: HalvingReport | None
     answer: Answer
     sentences: list[str]
 
@@ -107,6 +110,7 @@ def find(
         spikes,
         judged,
         None if settling_of(record.definition) is None else settle(store, record),
+        halving_report(store, record),
         answer,
         sentences,
     )

@@ -13,6 +13,7 @@ from ablab.logbook.result_table import result_table
 from ablab.logbook.samples import of_variants
 from ablab.logbook.variant_values import variant_values
 from ablab.logbook.watched_section import watched_variants
+from ablab.read.paused import paused_words
 from ablab.read.step_costs import StepCosts
 from ablab.store.store import ExperimentRecord, RunRecord, Store
 
@@ -40,6 +41,7 @@ def variant_sections(
     if answer.values is not None and answer.measure is not None:
         measured = variant_values(record, answer.measure, answer.values, runs)
     concluded = answer.ranking is not None and answer.ranking.is_decided
+    concluded = concluded and not paused_words(answer.values)
     key = None if measured is None else answer_figure(measured, answer.effects, concluded=concluded)
     cost = cost_section(runs, costs, measured, main_setting(record, answer.effects))
     watched = watched_variants(store, record, runs)

@@ -25,6 +25,7 @@ Modules:
 - ``medians``: medians over runs of which some did not get there.
 - ``not_reached``: outcomes of relations between steps that some runs did not reach.
 - ``pairs``: training and held-out curves of stored runs, read together.
+- ``paused``: outcomes in which runs that halving paused lack a value.
 - ``predicted``: outcomes of expectations on a value that was not trained.
 - ``quantity``: the range, unit and average of the values of a measure.
 - ``readings``: readings of stored runs, cached in the index.

@@ -12,7 +12,7 @@ from ablab.experiments.measures import COUNTED, STEPS, WORDS, Measure, parse_mea
 from ablab.read.curves import Reading
 from ablab.read.curves.reached import calm, reached
 from ablab.read.directions import directed
-from ablab.read.measured import Measured, measured_columns
+from ablab.read.measured import PAUSED, Measured, measured_columns
 from ablab.read.readings import experiment_readings
 from ablab.read.summary import last_values
 from ablab.store.metrics import experiment_metrics, experiment_runs, key_column
@@ -25,8 +25,6 @@ _READ = ("floor", "leaves", "noise", "transition", *COUNTED)
 ENDED = ("finished", "stopped", "diverged", "failed")
 """The statuses of runs that go no further."""
 _BROKEN = ("diverged", "failed")  # they did not end as planned
-PAUSED = "paused by halving"
-"""The reason why a paused run has no value begins so."""
 _POSITION = {"spikes": "step", "growbacks": "first", "plateaus": "level", "slowdowns": "value"}
 
 

@@ -12,6 +12,7 @@ Modules:
 - ``joint``: settings that vary together, as one.
 - ``level``: the difference of two levels over seeds.
 - ``pairwise``: counts and levels of two values of a setting.
+- ``paused_runs``: effects of an experiment of which halving paused runs.
 - ``power``: the number of seeds that a comparison needs.
 - ``prediction``: prediction intervals for settings that were not trained.
 - ``report``: all effects of a grid together.
