@@ -111,7 +111,9 @@ def read_halving(value: Any, origins: Origins) -> dict[str, Any]:
         for key in value
         if key not in _KEYS
     ]  # fmt: skip
-    rungs, first, factor = value.get("rungs"), value.get("first"), value.get("factor", 3)
+    rungs: Any = value.get("rungs")
+    first: Any = value.get("first")
+    factor: Any = value.get("factor", 3)
     by_factor = "first" in value or "factor" in value
     if by_factor and rungs is not None:
         what = "halving has both rungs, and first and factor"
@@ -149,11 +151,8 @@ def read_halving(value: Any, origins: Origins) -> dict[str, Any]:
     if problems:
         raise InputError(*problems)
     assert keep is not None, "checked above"
-    made = Halving(keep, parse_measure(measure).text)
-    if by_factor:
-        made = Halving(keep, made.measure, (), first, factor)
-    else:
-        made = Halving(keep, made.measure, tuple(rungs))
+    where: dict[str, Any] = {"first": first, "factor": factor} if by_factor else {"rungs": tuple(rungs or ())}
+    made = Halving(keep, parse_measure(measure).text, **where)
     return {"halving": made.as_data()}
 
 
