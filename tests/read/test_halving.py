@@ -131,7 +131,9 @@ def test_runs_of_another_experiment_count_as_others(tmp_path):
         connection.executemany("UPDATE runs SET step = 600 WHERE id = ?", [(r,) for r in runs])
     found = judge_rung(store, record)
     assert outcomes(found) == ["goes on", "late"]
-    assert "4 other runs left, 4 of them of other experiments, the latest at step 1," in found[1].why
+    assert (
+        "4 other runs left, 4 of them of other experiments, the latest at step 1," in found[1].why
+    )
 
 
 def test_only_what_is_known_at_the_rung_counts(tmp_path):
