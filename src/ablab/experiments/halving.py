@@ -151,9 +151,9 @@ def read_halving(value: Any, origins: Origins) -> dict[str, Any]:
     if problems:
         raise InputError(*problems)
     assert keep is not None, "checked above"
-    where: dict[str, Any] = (
-        {"first": first, "factor": factor} if by_factor else {"rungs": tuple(rungs or ())}
-    )
+    where: dict[str, Any] = {"rungs": tuple(rungs or ())}
+    if by_factor:
+        where = {"first": first, "factor": factor}
     made = Halving(keep, parse_measure(measure).text, **where)
     return {"halving": made.as_data()}
 
