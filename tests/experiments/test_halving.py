@@ -35,11 +35,11 @@ def test_a_first_rung_and_a_factor():
 
 
 @pytest.mark.parametrize(
-    ("keep", "variants", "kept"),
+    ("keep", "variants", "count"),
     [("1/3", 9, 3), ("1/3", 10, 3), ("1/3", 2, 1), ("0.5", 5, 2), ("1/3", 1, 1), ("0.1", 30, 3)],
 )
-def test_a_share_is_rounded_down_but_one_goes_on(keep, variants, kept):
-    assert Halving(keep).kept(variants) == kept
+def test_a_share_is_rounded_down_but_one_goes_on(keep, variants, count):
+    assert Halving(keep).going_on(variants) == count
 
 
 def test_what_it_takes_at_least_and_at_most():

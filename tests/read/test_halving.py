@@ -70,7 +70,7 @@ def test_a_late_leaver_goes_on_and_a_slow_one_is_paused(tmp_path):
     assert found[2].value == pytest.approx(LOG10, rel=0.01)
     assert "one of the 2 of 4 variants that go on" in found[0].why
     assert "its runs are on no plateau" in found[3].why
-    assert {each.kept for each in found} == {max(found[0].value, found[1].value)}
+    assert {each.threshold for each in found} == {max(found[0].value, found[1].value)}
     assert rung_sentence(store, record, found) == (
         "halving at step 600: 3 of 4 variants go on, d_model 32 on a plateau that others have "
         "left; paused: d_model 64"
@@ -210,7 +210,7 @@ def paused_cell(path, curve, *claims, rung=600):
     decided = judge_rung(store, record)
     # Whatever it would decide, the last cell is the one that is paused.
     made = [type(each)(rung, each.variant, "paused" if each.variant == 3 else "goes on",
-                       each.value, each.kept, "planted") for each in decided]  # fmt: skip
+                       each.value, each.threshold, "planted") for each in decided]  # fmt: skip
     decide_rung(store, record, made)
     return store, record
 

@@ -54,7 +54,7 @@ class Halving:
             step *= self.factor
         return tuple(found)
 
-    def kept(self, variants: int) -> int:
+    def going_on(self, variants: int) -> int:
         """How many of some variants go on after a rung: the share, rounded down, at least one."""
         return max(1, int(Fraction(self.keep) * variants))
 
@@ -71,7 +71,7 @@ class Halving:
         """
         least, before, left = 0, 0, variants
         for step in self.steps(last):
-            least, before, left = least + left * (step - before), step, self.kept(left)
+            least, before, left = least + left * (step - before), step, self.going_on(left)
         return seeds * (least + left * (last - before)), seeds * variants * last
 
     def as_data(self) -> dict[str, Any]:

@@ -115,26 +115,26 @@ class _Judge:
         values = self._values()
         judged = sorted(values, key=lambda place: (self._score(place, values[place]), place))
         finite = [place for place in judged if values[place] not in (None, _WORST)]
-        count = self.halving.kept(len(judged)) if judged else 0
+        count = self.halving.going_on(len(judged)) if judged else 0
         last = finite[min(count, len(finite)) - 1] if finite else None
-        kept = None if last is None else values[last]
-        threshold = None if last is None else self._score(last, kept)
+        threshold = None if last is None else values[last]
+        limit = None if last is None else self._score(last, threshold)
         worse = [
             place
             for place in judged
-            if threshold is not None and self._score(place, values[place]) > threshold
+            if limit is not None and self._score(place, values[place]) > limit
         ]
         late = self._late([place for place in worse if self._has_left(place)])
         found = []
         for place in self.race:
             value = values.get(place)
-            shown = None if value in (None, _WORST) else value
+            known = None if value in (None, _WORST) else value
             outcome, why = self._outcome(place, value, place in worse, late.get(place))
             if outcome == "paused":
-                why = f"{self._worse(value, kept, count, len(judged))}; {why}"
+                why = f"{self._worse(value, threshold, count, len(judged))}; {why}"
             elif outcome == "goes on":
                 why = f"one of the {count} of {counted(len(judged), 'variant')} that go on"
-            found.append(RungDecision(self.rung, place, outcome, shown, kept, why))
+            found.append(RungDecision(self.rung, place, outcome, known, threshold, why))
         return found
 
     def _outcome(
@@ -149,15 +149,15 @@ class _Judge:
             return "ended", "none of its runs has steps left"
         return ("late" if late[0] else "paused"), late[1]
 
-    def _worse(self, value: float | None, kept: float | None, count: int, of: int) -> str:
+    def _worse(self, value: float | None, threshold: float | None, count: int, of: int) -> str:
         words = f"the {measure_words(self.halving.measure)}"
         if value == _WORST:
             return "half of its runs or more diverged"
-        assert value is not None and kept is not None, "a variant that is cut has a value"
+        assert value is not None and threshold is not None, "a variant that is cut has a value"
         how = "above" if self._sign > 0 else "below"
         return (
-            f"{words} {shown(value)} is {how} {shown(kept)}, that of the last of the {count} of "
-            f"{counted(of, 'variant')} that go on"
+            f"{words} {shown(value)} is {how} {shown(threshold)}, that of the last of the {count} "
+            f"of {counted(of, 'variant')} that go on"
         )
 
     @property

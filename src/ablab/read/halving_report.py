@@ -80,10 +80,10 @@ class HalvingReport:
 
     def table(self) -> tuple[list[str], list[list[str]]]:
         """The decisions as the header and the rows of a text table."""
-        header = ["rung", "variant", "value", "last kept", "outcome", "why"]
+        header = ["rung", "variant", "value", "threshold", "outcome", "why"]
         rows = [
-            [f"{each.rung:,}", self.variants[each.variant], _shown(each.value), _shown(each.kept),
-             _WORDS[each.outcome], each.why]
+            [f"{each.rung:,}", self.variants[each.variant], _shown(each.value),
+             _shown(each.threshold), _WORDS[each.outcome], each.why]
             for each in self.decisions
         ]  # fmt: skip
         return header, rows

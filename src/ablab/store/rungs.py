@@ -28,7 +28,7 @@ class RungDecision:
         outcome: What becomes of it.
         value: The median over its seeds of the measure, up to the rung; None if it has none, or if
             half of its runs diverged.
-        kept: The value of the last variant that the share lets go on; None if that has none.
+        threshold: The value of the last variant that the share lets go on; None if that has none.
         why: The reason, in words.
     """
 
@@ -36,7 +36,7 @@ class RungDecision:
     variant: int
     outcome: Outcome
     value: float | None
-    kept: float | None
+    threshold: float | None
     why: str
 
 
