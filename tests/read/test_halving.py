@@ -12,6 +12,7 @@ from ablab.read.measured import measured_values
 from ablab.read.measures import measure_table
 from ablab.read.verdicts import verdicts
 from ablab.store.rungs import decide_rung, paused_runs, rung_decisions
+from ablab.store.store import StoreError
 from tests.read.filled import fill, grid, leaving
 
 LOG10 = float(np.log(10))
@@ -286,3 +287,12 @@ def test_a_paused_run_has_no_value_of_its_end(tmp_path):
         lost = [each for each in measured_values(frame) if each.kind == "none"]
         assert len(lost) == 8, measure
         assert {each.reason for each in lost} == {"paused by halving at step 600"}, measure
+
+
+def test_a_damaged_decision_is_named(tmp_path):
+    store, record = planted(tmp_path, late_leaver)
+    decide_rung(store, record, judge_rung(store, record))
+    with store.index.transaction() as connection:
+        connection.execute('UPDATE rungs SET about = \'{"outcome": "won"}\' WHERE variant = 1')
+    with pytest.raises(StoreError, match="a rung of halving is damaged"):
+        rung_decisions(store, record.id)

@@ -84,9 +84,13 @@ class Halving:
 
 
 def halving_of(definition: Mapping[str, Any]) -> Halving | None:
-    """The halving of an experiment's definition; None if it has none."""
-    data = definition.get("halving")
-    return None if data is None else Halving(**{**data, "rungs": tuple(data.get("rungs", ()))})
+    """The halving of an experiment's definition; None if it has none.
+
+    Raises:
+        InputError: It is not what :func:`read_halving` has written.
+    """
+    found = read_halving(definition.get("halving"), Origins()).get("halving")
+    return None if found is None else Halving(**found | {"rungs": tuple(found.get("rungs", ()))})
 
 
 def read_halving(value: Any, origins: Origins) -> dict[str, Any]:

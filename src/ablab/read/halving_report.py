@@ -78,11 +78,16 @@ class HalvingReport:
             )
         return f"{text} {self.agreement}".rstrip()
 
+    def _name(self, each: RungDecision) -> str:
+        """The short name of a variant; its place if a stranger's store has no such variant."""
+        known = 0 <= each.variant < len(self.variants)
+        return self.variants[each.variant] if known else str(each.variant)
+
     def table(self) -> tuple[list[str], list[list[str]]]:
         """The decisions as the header and the rows of a text table."""
         header = ["rung", "variant", "value", "threshold", "outcome", "why"]
         rows = [
-            [f"{each.rung:,}", self.variants[each.variant], _shown(each.value),
+            [f"{each.rung:,}", self._name(each), _shown(each.value),
              _shown(each.threshold), _WORDS[each.outcome], each.why]
             for each in self.decisions
         ]  # fmt: skip
@@ -93,7 +98,7 @@ class HalvingReport:
         return {
             "measure": self.measure,
             "decisions": [
-                asdict(each) | {"variant": self.variants[each.variant], "place": each.variant}
+                asdict(each) | {"variant": self._name(each), "place": each.variant}
                 for each in self.decisions
             ],
             "run_steps": self.run_steps,

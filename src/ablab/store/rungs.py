@@ -7,9 +7,11 @@ run is a stopped one: the step is in its row as a member, and the reason is that
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
+from ablab.config import Problem
 from ablab.experiments.seeds import most_seeds
+from ablab.store.index import StoreError
 from ablab.store.store import ExperimentRecord, Store
 
 Outcome = Literal["goes on", "late", "paused", "ended", "not judged"]
@@ -54,11 +56,40 @@ class PausedRun:
 
 
 def rung_decisions(store: Store, experiment: int) -> list[RungDecision]:
-    """The decisions of an experiment, by rung and then by the variant's place in the grid."""
+    """The decisions of an experiment, by rung and then by the variant's place in the grid.
+
+    Raises:
+        StoreError: A decision is not one that ablab has written.
+    """
     rows = store.index.rows(
         "SELECT * FROM rungs WHERE experiment = ? ORDER BY rung, variant", experiment
     )
-    return [RungDecision(row["rung"], row["variant"], **json.loads(row["about"])) for row in rows]
+    return [_decision(row) for row in rows]
+
+
+def _decision(row: Any) -> RungDecision:
+    about = json.loads(row["about"])
+    try:
+        found = RungDecision(row["rung"], row["variant"], **about)
+    except TypeError:
+        found = None
+    known = found is not None and all(
+        (
+            found.outcome in get_args(Outcome),
+            isinstance(found.why, str),
+            isinstance(found.value, int | float | None),
+            isinstance(found.threshold, int | float | None),
+        )
+    )
+    if found is None or not known:
+        raise StoreError(
+            Problem(
+                "the record of a rung of halving is damaged",
+                given=str(row["about"])[:200],
+                expected="a decision written by ablab",
+            )
+        )
+    return found
 
 
 def decide_rung(
