@@ -23,8 +23,11 @@ def without_paused(found: Effects, frame: pl.DataFrame) -> Effects:
 
     Args:
         found: The effects.
-        frame: The runs, as :func:`ablab.read.measures.measure_table` gives them.
+        frame: The runs, as :func:`ablab.read.measures.measure_table` gives them. Without
+            ``reason``, none is known to be paused.
     """
+    if "reason" not in frame.columns:
+        return found
     lost = frame.filter(is_paused() & pl.col("value").is_null() & pl.col("not_before").is_null())
     if lost.is_empty():
         return found
