@@ -215,3 +215,5 @@ def test_what_commands_say(halved, tmp_path):
     entry = next((tmp_path / "lab" / "logbook").glob("*-halved/entry.md")).read_text()
     assert "## Halving" in entry
     assert "6 of 8 runs were paused by halving at step 5, 15" in entry
+    assert "Halving paused 6 of 8 runs because of what they had by then" in entry
+    assert "is decided" not in entry  # no variant is told as the best of all

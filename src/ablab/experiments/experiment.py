@@ -103,12 +103,12 @@ class Experiment(Displayed):
                 same run.
         """
         assert self._ids  # computed once
-        check_halving(self)
         return self
 
     @cached_property
     def _ids(self) -> dict[str, str]:
         """The label of each variant, by the id of its first run."""
+        check_halving(self)
         found: dict[str, Variant] = {}
         total = len(self.variants)
         for variant in ticking(self.variants, total, "identifying the runs of", "variant"):

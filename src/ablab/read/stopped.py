@@ -53,7 +53,8 @@ def stop_caveat(
     if measure is not None and not _depends(measure):
         return ""
     paused = paused_caveat(record, runs)
-    runs = [run for run in runs if not is_paused_at_rung(record, run)]
+    pauses = paused_at_rungs(record, runs)
+    runs = [run for run in runs if run not in pauses]
     stopped = sum(run.status == "stopped" for run in runs)
     if not stopped:
         return paused
@@ -70,7 +71,7 @@ def stop_caveat(
 
 def paused_caveat(record: ExperimentRecord, runs: Sequence[RunRecord]) -> str:
     """That halving paused some runs, whose values are those of an earlier step; may be empty."""
-    paused = [run for run in runs if is_paused_at_rung(record, run)]
+    paused = paused_at_rungs(record, runs)
     if not paused:
         return ""
     steps = ", ".join(f"{step:,}" for step in sorted({run.step for run in paused}))
@@ -81,15 +82,15 @@ def paused_caveat(record: ExperimentRecord, runs: Sequence[RunRecord]) -> str:
     )
 
 
-def is_paused_at_rung(record: ExperimentRecord, run: RunRecord) -> bool:
-    """Whether a run of an experiment with halving was stopped at the step of a rung.
+def paused_at_rungs(record: ExperimentRecord, runs: Sequence[RunRecord]) -> list[RunRecord]:
+    """The runs of an experiment with halving that were stopped at the step of a rung.
 
     A run that a stop rule ended at this very step is taken for a paused one.
     """
     halving = halving_of(record.definition)
-    if halving is None or run.status != "stopped":
-        return False
-    return run.step in halving.steps(run.steps)
+    if halving is None:
+        return []
+    return [run for run in runs if run.status == "stopped" and run.step in halving.steps(run.steps)]
 
 
 def _depends(measure: Measure) -> bool:
