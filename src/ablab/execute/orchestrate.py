@@ -100,7 +100,7 @@ def orchestrate(
         for holder in break_leases(opened.index, list(left)):
             reporter.message(f"runs are taken over from {holder}")
     if not left and until is not None:
-        return TrainedExperiment(asked, opened, record, 0, True)
+        return TrainedExperiment(opened, record, asked, 0, True)
     if not left:
         count = len(asked.runs)
         runs = "the run is" if count == 1 else f"all {count:,} runs are"
