@@ -231,6 +231,7 @@ def test_trials_are_an_experiment_of_their_own():
         for own in made.places
     ]
     assert heads == [{1}, {2}]
+    assert not any(each.parts.train.snapshots.logarithmic for each in made.experiment.variants)
     reported = {run.id for run in asked.runs}
     assert reported.isdisjoint(run.id for run in made.experiment.runs)
 
