@@ -111,8 +111,8 @@ def test_settle(typed):
     store = Store("lab")
     fixed, settled = store.experiments()
     assert {run.run for run in store.runs(fixed)} < {run.run for run in store.runs(settled)}
-    seeds = {width: {run.seed for run in store.runs(settled) if run.variant["model.d_model"] == width}
-             for width in (4, 16, 20)}  # fmt: skip
+    runs = [(run.variant["model.d_model"], run.seed) for run in store.runs(settled)]
+    seeds = {width: {seed for each, seed in runs if each == width} for width in (4, 16, 20)}
     assert len(seeds[4]) < len(seeds[16]) <= 12
     assert all(each == set(range(len(each))) for each in seeds.values())
 

@@ -37,7 +37,7 @@ from ablab.notebook.run import DrawnRun
 from ablab.notebook.variants import VariantTable
 from ablab.open_store import OpenStore
 from ablab.read.measures import ENDED
-from ablab.read.settling import Progress, settle
+from ablab.read.settling import Progress, questions_of
 from ablab.read.summary import VariantSummary, summarise, table
 from ablab.read.tuning import trial_values, tuning_report
 from ablab.read.tuning_report import TuningReport
@@ -104,7 +104,7 @@ class Result(Displayed):
         """What became of the questions of an experiment that adds seeds; None for fixed seeds."""
         if self.experiment.settling is None:
             return None
-        return settle(self.store, self.record)
+        return questions_of(self.store, self.record)
 
     @cached_property
     def answer(self) -> Answer:
@@ -232,7 +232,7 @@ def run(
 
 def next_round(store: Store, record: ExperimentRecord) -> Round:
     """What an experiment that adds seeds trains next, and what is settled so far."""
-    found = settle(store, record)
+    found = questions_of(store, record)
     return Round(found.wanted, found.sentence)
 
 

@@ -8,7 +8,7 @@ from ablab.cli.common import execution_options, json_option, quiet_option, store
 from ablab.cli.train import run
 
 
-@click.command()
+@click.command("settle")
 @click.argument("experiment")
 @click.argument("overrides", nargs=-1)
 @click.option(
@@ -34,7 +34,7 @@ from ablab.cli.train import run
 )
 @json_option
 @quiet_option
-def settle(
+def settle_command(
     experiment: str,
     overrides: tuple[str, ...],
     first: int | None,
