@@ -132,6 +132,23 @@ def test_tune(typed):
     assert said[-1].count("train.optimizer") == 2
 
 
+def test_halving(typed):
+    said = [" ".join(each.split()) for each in typed("howto/halving.md").said]
+    # 12 runs to step 20, 6 of them to 40, 2 of them to 80, of 12 runs of 80 steps.
+    assert "at most 960 run-steps" in said[0]
+    assert f"at least {12 * 20 + 6 * 20 + 2 * 40}" in said[0]
+    assert "of 6 variants" in said[1]
+    assert "goes on" in said[1]
+    assert "The full grid has " in said[3]
+    halved, full = (next(each for each in Store("lab").experiments() if has(each)) for has in (
+        lambda each: "halving" in each.definition, lambda each: "halving" not in each.definition,
+    ))  # fmt: skip
+    store = Store("lab")
+    assert {run.run for run in store.runs(halved)} == {run.run for run in store.runs(full)}
+    assert {run.status for run in store.runs(full)} == {"finished"}
+    assert {run.status for run in store.runs(halved)} == {"finished", "stopped"}
+
+
 def test_resume(typed):
     said = typed("howto/resume.md").said
     assert "100/100" in said[1]

@@ -21,9 +21,8 @@ from ablab.execute.orchestrate import TrainedExperiment
 from ablab.execute.pause import pausing_on_interrupt
 from ablab.execute.planned import PlannedExperiment, plan_experiment
 from ablab.execute.progress import Reporter
-from ablab.execute.rounds import Round
 from ablab.execute.status import Status, status
-from ablab.execute.tune import Readers, train_experiment
+from ablab.execute.tune import train_experiment
 from ablab.experiments.experiment import Experiment, experiment
 from ablab.logbook.answer import Answer
 from ablab.logbook.conclusions import experiment_answer
@@ -36,10 +35,12 @@ from ablab.notebook.plot import Plot
 from ablab.notebook.run import DrawnRun
 from ablab.notebook.variants import VariantTable
 from ablab.open_store import OpenStore
+from ablab.read.halving_report import HalvingReport, halving_report
 from ablab.read.measures import ENDED
+from ablab.read.rounds import READERS
 from ablab.read.settling import Progress, questions_of
 from ablab.read.summary import VariantSummary, summarise, table
-from ablab.read.tuning import trial_values, tuning_report
+from ablab.read.tuning import tuning_report
 from ablab.read.tuning_report import TuningReport
 from ablab.store.index import StoreError
 from ablab.store.known_runs import as_stored
@@ -105,6 +106,11 @@ class Result(Displayed):
         if self.experiment.settling is None:
             return None
         return questions_of(self.store, self.record)
+
+    @cached_property
+    def halving(self) -> HalvingReport | None:
+        """What successive halving decided and saved; None for an experiment without it."""
+        return halving_report(self.store, self.record)
 
     @cached_property
     def answer(self) -> Answer:
@@ -228,16 +234,6 @@ def run(
         if not trained.complete:
             shown.warn(f"{_interrupted(result.runs)}. {_advice(result.runs)}")
         return result
-
-
-def next_round(store: Store, record: ExperimentRecord) -> Round:
-    """What an experiment that adds seeds trains next, and what is settled so far."""
-    found = questions_of(store, record)
-    return Round(found.wanted, found.sentence)
-
-
-READERS = Readers(next_round, trial_values)
-"""What reads results between the rounds of a training."""
 
 
 def with_analyses(

@@ -5,12 +5,12 @@ import json
 import pytest
 
 import ablab
-from ablab.api import READERS
 from ablab.execute.options import Options
 from ablab.execute.orchestrate import orchestrate
 from ablab.execute.progress import Reporter
 from ablab.execute.status import status
 from ablab.execute.tune import train_experiment
+from ablab.read.rounds import READERS
 from ablab.store.store import Store
 from tests.cli.command import run_command
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 import ablab
-from ablab.api import READERS
 from ablab.config import InputError
 from ablab.execute.options import Options
 from ablab.execute.planned import plan_experiment
 from ablab.execute.progress import QuietReporter
 from ablab.execute.tune import Readers, train_experiment
+from ablab.read.rounds import READERS
 from ablab.read.tuning import tuning_report
 from ablab.store import Store
 from ablab.store.packs import pack, unpack

@@ -74,3 +74,16 @@ def test_a_rule_that_varies_is_not_told_as_that_of_the_base(grid):
         "2 of 3 runs were stopped by a rule, which decides"
     )
     assert stop_words(RULE | {"grid": {"model.norm": {"a": {"model.norm": "rms"}}}}) != ""
+
+
+def test_runs_that_halving_paused_are_told_apart_from_those_that_a_rule_ended():
+    halving = {"halving": {"rungs": [100, 300], "keep": "1/2", "measure": "final(eval_loss)"}}
+    steps = {100: "stopped", 250: "stopped", 1000: "finished"}
+    runs = [SimpleNamespace(status=each, step=step, steps=1000) for step, each in steps.items()]
+    told = stop_caveat(SimpleNamespace(definition=RULE | halving), runs)
+    assert told == (
+        "1 of 2 runs was stopped when the training loss was below 0.001, which decides where its "
+        "values end. 1 of 3 runs was paused by halving at step 100: its values are of that step "
+        "and cannot be compared with later ones."
+    )
+    assert "paused" not in stop_caveat(SimpleNamespace(definition=RULE), runs)

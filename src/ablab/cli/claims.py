@@ -161,12 +161,13 @@ def _run_missing(
     """
     with progress(quiet, "loading PyTorch"):
         from ablab.analysis.request import requests_of
-        from ablab.api import READERS, Result, with_analyses
+        from ablab.api import Result, with_analyses
         from ablab.config import InputError, doing
         from ablab.execute.pause import pause_on_signals
         from ablab.execute.progress import Reporter
         from ablab.execute.tune import train_experiment
         from ablab.logbook.claims import runnable
+        from ablab.read.rounds import READERS
 
     paused = pause_on_signals()
     code, lacking = 0, {}

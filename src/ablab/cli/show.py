@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -179,6 +179,7 @@ def show(run: str, store: str, as_json: bool, quiet: bool) -> None:
     from ablab.experiments.tree import leaves
     from ablab.store import Store
     from ablab.store.run_rows import list_snapshots
+    from ablab.store.rungs import pauses_of_run
 
     opened = Store(store)
     row = opened.run_row(run)
@@ -194,9 +195,12 @@ def show(run: str, store: str, as_json: bool, quiet: bool) -> None:
     from ablab.store.artifacts import list_artifacts
 
     captures, recorded = (list_artifacts(opened, kind, row["id"]) for kind in ("capture", "flight"))
+    pauses = pauses_of_run(opened, row["id"])
     if as_json:
+        paused = [{"experiment": name, **vars(each)} for name, each in pauses.items()]
         print_json(
             vars(record)
+            | ({"paused": paused} if paused else {})
             | {
                 "config": config,
                 "segments": segments,
@@ -220,6 +224,7 @@ def show(run: str, store: str, as_json: bool, quiet: bool) -> None:
             shown = shown.strip().splitlines()[-1]
         if shown not in (None, ""):
             _say_field(key, str(shown))
+    _print_pauses(pauses)
     _say_field("snapshots", ", ".join(str(each.step) for each in snapshots) or "none")
     if captures:
         _say_field("captures", "after steps " + ", ".join(str(each.step) for each in captures))
@@ -257,6 +262,13 @@ def _incident(store: Any, incident: Any) -> dict[str, Any]:
         **incident.about,
         "moved_first": [vars(each) for each in moved[:10]],
     }
+
+
+def _print_pauses(pauses: Mapping[str, Any]) -> None:
+    """Where halving paused a run, why, and how it resumes."""
+    for name, each in pauses.items():
+        text = f"by the halving of {name} at step {each.step:,}: {each.why}"
+        _say_field("paused", f"{text}; {name} with halving=null resumes it")
 
 
 def _print_incident(incident: dict[str, Any]) -> None:

@@ -26,7 +26,7 @@ def _load_readers() -> None:
 
 
 def _next_round(store: Any, record: Any) -> Any:
-    from ablab.api import next_round
+    from ablab.read.rounds import next_round
 
     return next_round(store, record)
 
@@ -122,6 +122,7 @@ def _show(result: Any, as_json: bool) -> None:
                 "trained": result.trained,
                 "variants": [each.as_data() for each in summary],
                 **({} if result.settled is None else {"questions": result.settled.as_data()}),
+                **({} if result.halving is None else {"halving": result.halving.as_data()}),
                 "runs": [vars(record) for record in result.runs],
                 **({} if tuning is None else {"tuning": tuning.as_data()}),
             }
@@ -142,7 +143,19 @@ def _show(result: Any, as_json: bool) -> None:
             from ablab.cli.tuning import print_tuning
 
             print_tuning(tuning)
+        if result.halving is not None:
+            click.echo()
+            print_halving(result.halving)
         click.echo(f"\nentry: {result.entry}")
+
+
+def print_halving(found: Any) -> None:
+    """What halving decided after each rung, and what it saved."""
+    header, rows = found.table()
+    if rows:
+        print_table(header, rows, texts=["variant", "outcome", "why"])
+        click.echo()
+    say(found.sentence)
 
 
 def print_questions(found: Any) -> None:

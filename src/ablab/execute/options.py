@@ -31,6 +31,7 @@ class Options:
             steps since their last checkpoint.
         address: Where the executor finds its machines, such as the address of a Ray cluster; None
             lets it look by itself.
+        until: The step to which runs are trained for now, as by halving; None for their last step.
         threads: Threads per process; None gives each an equal share of this machine's processors.
 
     Raises:
@@ -46,6 +47,7 @@ class Options:
     break_leases: bool = False
     address: str | None = None
     threads: int | None = None
+    until: int | None = None
 
     def __post_init__(self) -> None:
         for name, value, allowed in (

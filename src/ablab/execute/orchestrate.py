@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -94,10 +94,13 @@ def orchestrate(
         asked = _check(asked, path, options, reporter)
     opened = store if isinstance(store, Store) else Store(store, create=True)
     record = _register(asked, opened, options, command, reporter)
-    left = steps_left(opened.members(record.id))
+    until = options.until
+    left = steps_left(opened.members(record.id), until=until)
     if options.break_leases:
         for holder in break_leases(opened.index, list(left)):
             reporter.message(f"runs are taken over from {holder}")
+    if not left and until is not None:
+        return TrainedExperiment(asked, opened, record, 0, True)
     if not left:
         count = len(asked.runs)
         runs = "the run is" if count == 1 else f"all {count:,} runs are"
@@ -107,7 +110,7 @@ def orchestrate(
     with doing("planning"):
         options = with_capacity(options)
         speeds = Speeds()
-        plan = _planned(asked, opened, options, left, speeds)
+        plan = replace(_planned(asked, opened, options, left, speeds), until=until)
         speeds.save()
     executor = make_executor(options, plan)
     _announce(asked, plan, left, executor.processes(plan.workers), reporter)
@@ -117,7 +120,7 @@ def orchestrate(
         for number, stack in enumerate(plan.stacks)
         if any(run.id in left for run in stack.runs)
     }
-    steps = {run.id: run.train.steps for run in asked.runs}
+    steps = {run.id: min(run.train.steps, until or run.train.steps) for run in asked.runs}
     time_left = TimeLeft(plan, steps, left)
     reporter.start(left, steps, labels, compile_seconds, time_left.seconds)
     report = _SpeedRecorder(asked, plan, speeds, reporter, time_left, executor.is_local).report
@@ -136,7 +139,7 @@ def orchestrate(
     with doing("tidying the store"):
         apply_stop_rules(opened, record.id, asked.runs)  # to runs that another process has trained
         compact(opened)
-    if complete:
+    if complete and until is None:
         sample_texts(opened, record, asked, reporter.message)
     return TrainedExperiment(opened, record, asked, len(left), complete)
 

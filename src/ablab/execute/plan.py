@@ -79,6 +79,8 @@ class Plan:
         stops: Where stop rules will probably end runs, by run id.
         slowdown: How many times as long training takes if other processes go on using the machine
             as they do now, which the upper end of ``estimate`` includes.
+        until: The step to which runs are trained for now, as by halving; None trains each to its
+            last step.
     """
 
     stacks: tuple[PlannedStack, ...]
@@ -91,6 +93,7 @@ class Plan:
     otherwise: tuple[int, Estimate] | None = None
     stops: Mapping[str, ExpectedStop] = field(default_factory=dict)
     slowdown: float = 1.0
+    until: int | None = None
 
 
 def make_plan(

@@ -16,8 +16,10 @@ from ablab.execute.own_parts import check_own_parts
 from ablab.execute.plan import Plan, check_memory, make_plan
 from ablab.execute.plan_text import remarks
 from ablab.execute.speeds import Speeds
+from ablab.execute.status import duration
 from ablab.experiments.experiment import Experiment
 from ablab.experiments.grid_text import several_text
+from ablab.experiments.halving import halving_of
 from ablab.experiments.search import check_search, planned_trials
 from ablab.experiments.trials import (
     asked_tuning,
@@ -57,7 +59,9 @@ class PlannedExperiment(Displayed):
 
     @property
     def rounds(self) -> str:
-        """That seeds are added in rounds, and what the first round takes; empty if they are not."""
+        """What training in rounds takes, by added seeds or halving; empty without either."""
+        if halving_of(self.experiment.definition) is not None:
+            return self._halving
         settling, first = self.experiment.settling, self.first_round
         if settling is None or first is None:
             return ""
@@ -76,6 +80,22 @@ class PlannedExperiment(Displayed):
         trials, plan = self.tuning.experiment, self.tuning.plan
         count = counted(len(self.tuning.left), "run")
         return [f"before, {trials.name}: at most {count} to train, about {plan.estimate}"]
+
+    @property
+    def _halving(self) -> str:
+        """What halving takes at most and at least."""
+        asked, halving = self.experiment, halving_of(self.experiment.definition)
+        assert halving is not None, "checked by the caller"
+        last = min(variant.parts.train.steps for variant in asked.variants)
+        least, most = halving.run_steps(last, len(asked.variants), len(asked.seeds))
+        rungs = ", ".join(f"{step:,}" for step in halving.steps(last))
+        told = (
+            f"halving after step {rungs}: at most {most:,} run-steps, the full grid, where all "
+            "that would be paused is on plateaus that others have left; at least "
+            f"{least:,} ({least / most:.0%}), with the planned shares"
+        )
+        whole = len(self.left) == len(asked.runs)
+        return told + (f", about {duration(self.plan.seconds * least / most)}" if whole else "")
 
     def shown(self) -> Shown:
         """The runs to train, the time they take, and a row for each stack."""

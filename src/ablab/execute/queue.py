@@ -83,7 +83,7 @@ class StackQueue:
             among: The runs to look up; by default all runs of the experiment.
         """
         runs = None if among is None else [run.id for run in among]
-        return steps_left(self.store.members(self.experiment, runs))
+        return steps_left(self.store.members(self.experiment, runs), until=self.plan.until)
 
     def claim(self, owner: Owner, number: int, missing: Mapping[str, int]) -> Claim | None:
         """Leases a stack's unfinished runs; None if other processes have leased or ended them all.
@@ -110,20 +110,24 @@ class StackQueue:
         return next((claim for claim in found if claim is not None), None)
 
 
-def steps_left(rows: Sequence[Any], retry: bool = False) -> dict[str, int]:
+def steps_left(
+    rows: Sequence[Any], retry: bool = False, until: int | None = None
+) -> dict[str, int]:
     """Steps left to train by run id; runs that ended are not included.
 
     Args:
         rows: Mappings with ``run``, ``steps`` (requested), ``step`` (trained), ``stopped`` and
             ``outcome``.
         retry: Whether failed and diverged runs are trained again.
+        until: The step to which runs are trained for now; None for the last step of each.
     """
     left = {}
     for row in rows:
         troubled = row["outcome"] is not None
         ended = row["stopped"] is not None or (troubled and not retry)
-        if not ended and (troubled or row["step"] < row["steps"]):
-            left[row["run"]] = max(1, row["steps"] - row["step"])
+        last = row["steps"] if until is None else min(until, row["steps"])
+        if not ended and (troubled or row["step"] < last):
+            left[row["run"]] = max(1, last - row["step"])
     return left
 
 

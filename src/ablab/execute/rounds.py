@@ -3,7 +3,7 @@
 What is found is read by rooms below this one, so the reader is an argument.
 """
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,8 +11,17 @@ from ablab.execute.options import Options
 from ablab.execute.orchestrate import TrainedExperiment
 from ablab.execute.progress import Reporter
 from ablab.experiments.experiment import Experiment
+from ablab.experiments.halving import halving_of
 from ablab.experiments.seeds import most_seeds
+from ablab.store.known_runs import as_stored
 from ablab.store.run_rows import seeds_of_variants
+from ablab.store.rungs import (
+    RungDecision,
+    decide_rung,
+    due_rung,
+    pause_again,
+    rung_decisions,
+)
 from ablab.store.store import ExperimentRecord, Store
 
 
@@ -23,10 +32,12 @@ class Round:
     Attributes:
         seeds: The number of seeds of the variants that need more, by their place in the grid.
         why: What was found, as a line.
+        decisions: With halving, what becomes of the variants after the rung that was trained to.
     """
 
     seeds: dict[int, int]
     why: str
+    decisions: Sequence[RungDecision] = ()
 
 
 Next = Callable[[Store, ExperimentRecord], Round]
@@ -69,16 +80,17 @@ class Rounds(Iterator[Part]):
         return self.done
 
 
-def adding_seeds(
+def in_rounds(
     asked: Experiment,
     store: Store | str | Path,
     options: Options,
     reporter: Reporter,
     following: Next,
 ) -> Parts:
-    """The parts of a training: if it adds seeds, rounds until its questions are settled, else one.
+    """The parts of a training: with halving, rung after rung; with added seeds, round after round.
 
-    Rounds need no record of their own: what to train next follows from what is stored.
+    Otherwise it is one part. Rounds need no record of their own: what to train next follows from
+    what is stored.
 
     Args:
         asked: The experiment.
@@ -87,8 +99,21 @@ def adding_seeds(
         reporter: Shows progress.
         following: Reads the experiment after a round.
     """
-    if asked.settling is None:
-        return (yield asked, store, options)
+    if halving_of(asked.definition) is not None:
+        return (yield from _by_rungs(asked, store, options, reporter, following))
+    if asked.settling is not None:
+        return (yield from _adding_seeds(asked, store, options, reporter, following))
+    return (yield asked, store, options)
+
+
+def _adding_seeds(
+    asked: Experiment,
+    store: Store | str | Path,
+    options: Options,
+    reporter: Reporter,
+    following: Next,
+) -> Parts:
+    """Adds seeds, round after round, until the questions are settled."""
     trained = 0
     asked = _as_stored(asked, store)
     while True:
@@ -103,6 +128,49 @@ def adding_seeds(
         if not found.seeds:
             return done
         asked = asked.with_seeds(found.seeds)
+
+
+def _by_rungs(
+    asked: Experiment,
+    store: Store | str | Path,
+    options: Options,
+    reporter: Reporter,
+    following: Next,
+) -> Parts:
+    """Trains to one rung after another, pauses the variants that are cut, and trains the others."""
+    asked.resolve()
+    halving = halving_of(asked.definition)
+    assert halving is not None, "checked by the caller"
+    rungs = halving.steps(min(variant.parts.train.steps for variant in asked.variants))
+    trained = 0
+    while True:
+        rung = _due(asked, store, rungs)
+        done = yield asked, store, replace(options, until=rung)
+        store = done.store
+        trained = max(trained, done.trained)  # no rung has more runs left than the one before
+        done = replace(done, trained=trained)
+        if not done.complete or rung is None:
+            return done
+        options = replace(options, retry=False, break_leases=False)
+        if any(each.rung == rung for each in rung_decisions(done.store, done.record.id)):
+            pause_again(done.store, done.record)  # a repair had set some of its runs back
+            continue
+        found = following(done.store, done.record)
+        decide_rung(done.store, done.record, found.decisions)
+        reporter.message(found.why)
+
+
+def _due(asked: Experiment, store: Store | str | Path, rungs: Sequence[int]) -> int | None:
+    """The first rung of which something is left to train or to decide; None if there is none."""
+    if isinstance(store, Store):
+        return due_rung(store, as_stored(asked, store).digest, rungs)
+    if not (Path(store) / "index.sqlite").is_file():
+        return min(rungs, default=None)
+    opened = Store(store)
+    try:
+        return due_rung(opened, as_stored(asked, opened).digest, rungs)
+    finally:
+        opened.close()
 
 
 def _as_stored(asked: Experiment, store: Store | str | Path) -> Experiment:

@@ -13,7 +13,7 @@ from ablab.config.wording import counted
 from ablab.execute.options import Options
 from ablab.execute.orchestrate import TrainedExperiment, orchestrate
 from ablab.execute.progress import Reporter
-from ablab.execute.rounds import Next, Part, Parts, Rounds, adding_seeds
+from ablab.execute.rounds import Next, Part, Parts, Rounds, in_rounds
 from ablab.experiments.experiment import Experiment
 from ablab.experiments.search import Settings, check_search, next_trials
 from ablab.experiments.trials import (
@@ -116,7 +116,7 @@ def _parts(
             return done
         asked, store, trained = tuned, done.store, done.trained
         options = replace(options, break_leases=False)
-    done = yield from adding_seeds(asked, store, options, reporter, readers.following)
+    done = yield from in_rounds(asked, store, options, reporter, readers.following)
     return replace(done, trained=done.trained + trained)
 
 

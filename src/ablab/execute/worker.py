@@ -54,6 +54,7 @@ def plan_as_data(plan: Plan) -> dict[str, Any]:
         "compiling": plan.compiling,
         "estimate": asdict(plan.estimate),
         "slowdown": plan.slowdown,
+        "until": plan.until,
     }
 
 
@@ -92,6 +93,7 @@ def plan_from_data(data: dict[str, Any], asked: Experiment) -> Plan:
     return Plan(
         stacks, data["device"], data["workers"], data["threads"], data["seconds"],
         data["compiling"], Estimate(**data["estimate"]), slowdown=data["slowdown"],
+        until=data["until"],
     )  # fmt: skip
 
 

@@ -17,6 +17,7 @@
 - ``source``, ``unquoted_calls``: reads recipes, YAML files and mappings
 - ``definition_file``: a definition as a YAML file
 - ``header``, ``seeds``, ``sizes``, ``overrides``: the name, seeds, sizes, overrides
+- ``halving``: successive halving over the variants
 - ``parts``, ``resolve``: checks task, model, training and statistics settings; epochs as steps
 - ``setting_keys``, ``setting_problems``: valid keys and suggestions; what is wrong with settings
 - ``shown_experiment``: what a notebook shows of an experiment
@@ -29,6 +30,7 @@
 - ``short_names``: variants by what differs between them
 - ``measures``, ``conditions``: one number per run, and conditions on it
 - ``expectations``, ``grammar``: claims, and how they and measures are parsed
+- ``declared``: what is declared of the measures of a task, by column
 - ``levels``: levels and bounds that depend on a setting
 - ``expectation_checks``: checks of expectations against their experiment
 """

@@ -24,6 +24,7 @@ from ablab.experiments.grid_data import grid_data
 from ablab.experiments.grid_overrides import apply_blocks, apply_overrides
 from ablab.experiments.grid_reader import read_grid
 from ablab.experiments.grid_text import grid_text
+from ablab.experiments.halving import check_halving, read_halving
 from ablab.experiments.header import (
     read_analyses,
     read_answer,
@@ -110,6 +111,7 @@ class Experiment(Displayed):
     @cached_property
     def _ids(self) -> dict[str, str]:
         """The label of each variant, by the id of its first run."""
+        check_halving(self)
         found: dict[str, Variant] = {}
         total = len(self.variants)
         for variant in ticking(self.variants, total, "identifying the runs of", "variant"):
@@ -317,6 +319,7 @@ def _outline(
         **read_logbook(tree, origins),
         **read_answer(tree.get("answer"), origins),
         **read_analyses(tree.get("analyze"), origins),
+        **read_halving(tree.get("halving"), origins),
         **{key: tree[key] for key in ("size",) if key in tree},
         **{part: tree[part] for part in PARTS if part in tree},
         **grid_data(tree, grid, axes, cells),

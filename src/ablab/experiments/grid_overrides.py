@@ -23,6 +23,9 @@ from ablab.experiments.setting_keys import suggest_key as suggest
 from ablab.experiments.tree import Origins, leaves, put
 from ablab.experiments.tree import Path as KeyPath
 
+_DESIGNS = ("tune", "halving")  # have settings of their own
+_WHOLE = ("name", "question", "answer", "analyze", "logbook", "seeds", *_DESIGNS)
+
 
 def apply_blocks(
     tree: dict[str, Any], overrides: list[Override], origins: Origins, pending: list[GridChange]
@@ -66,15 +69,16 @@ def apply_overrides(
         if key.split(".", maxsplit=1)[0] == "expect":
             expected = "expectations in the file of the experiment, or ablab expect"
             raise InputError(Problem("expect cannot be overridden", key, source, expected=expected))
-        if key in ("name", "question", "answer", "analyze", "logbook", "seeds", "tune"):
+        if key in _WHOLE:
             if override.is_axis:
                 check_key(key, source)
             tree[key] = override.value
             origins.mark((key,), source)
             continue
-        if key.startswith("tune.") and not override.is_axis and tree.get("tune") is not None:
-            put(tree, tuple(key.split(".", maxsplit=1)), override.value)
-            origins.mark(tuple(key.split(".", maxsplit=1)), source)
+        block, _, inner = key.partition(".")
+        if block in _DESIGNS and inner and not override.is_axis and tree.get(block) is not None:
+            put(tree, (block, inner), override.value)
+            origins.mark((block, inner), source)
             continue
         path = check_key(key, source)
         value = None if override.is_axis else override.value

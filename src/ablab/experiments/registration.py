@@ -5,17 +5,17 @@ depends on them is recorded as plain data while they are at hand anyway.
 """
 
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any
 
 from pydantic import ConfigDict, Field
 
 from ablab.config import Config
+from ablab.experiments.declared import declared
 from ablab.experiments.experiment import Experiment
 from ablab.experiments.parts import PARTS, valid_parts
 from ablab.tasks.config import LOSS_LIMITS, LOSSES, TASKS, Direction, Limits, TaskConfig
 from ablab.watching.names import REDUCERS, STATISTIC_LIMITS, is_statistic, split_pattern
 
-T = TypeVar("T")
 _UNKNOWN = object()
 _OPEN = ConfigDict(extra="ignore")  # a later release can record more
 
@@ -51,11 +51,11 @@ class TaskRecord(Config):
         ``accuracy``. Training lowers the loss, so ``train_loss`` and ``eval_loss`` need no
         declaration.
         """
-        return _declared(column, LOSSES | self.directions)
+        return declared(column, LOSSES | self.directions)
 
     def limits_of(self, column: str) -> Limits | None:
         """The range of a metrics column; None if the task does not declare it."""
-        return _declared(column, self.limits)
+        return declared(column, self.limits)
 
 
 class Registration(Config):
@@ -139,16 +139,6 @@ def derived_directions(definition: Mapping[str, Any]) -> TaskRecord:
         directions, limits = dict(found.measure_directions), dict(found.measure_limits)
         return TaskRecord(levels={}, directions=directions, limits=limits)
     return TaskRecord(levels={}, directions=dict(LOSSES), limits=dict(LOSS_LIMITS))
-
-
-def _declared(column: str, names: Mapping[str, T]) -> T | None:
-    """What is declared of the measure of a metrics column, or of the nearest of its parents."""
-    prefix, _, name = column.partition("_")
-    if prefix not in ("train", "eval"):
-        return None
-    parts = name.split("/")
-    parents = ("/".join(parts[:count]) for count in range(len(parts), 0, -1))
-    return next((names[each] for each in parents if each in names), None)
 
 
 def derived_lengths(task: Mapping[str, Any]) -> tuple[int, int | None] | None:

@@ -20,7 +20,7 @@ class Size:
         name: The name that selects it.
         about: One sentence on what it leaves out or adds.
         settings: What it sets: dotted keys, ``grid.KEY`` (null removes the axis), ``seeds``,
-            ``answer``, ``tune``.
+            ``answer``, ``tune``, ``halving``.
     """
 
     name: str
@@ -133,7 +133,7 @@ def _set(
         axis = key.removeprefix("grid.")
         change_axis(tree, axis, value, source, pending)
         path = ("grid", axis)
-    elif key in ("seeds", "grid", "answer", "tune"):
+    elif key in ("seeds", "grid", "answer", "tune", "halving"):
         tree[key] = value
         path = (key,)
         if key == "grid":

@@ -14,6 +14,7 @@ from ablab.logbook.variant_values import variant_values
 from ablab.read.effects import Effects
 from ablab.read.family import Family, family, tally
 from ablab.read.measures import ENDED
+from ablab.read.paused import paused_words
 from ablab.read.verdicts import Verdict
 from ablab.store.store import ExperimentRecord, RunRecord
 
@@ -97,12 +98,13 @@ def find_answer(
     ranking = None
     if values is not None and found is not None and not open_runs:
         ranking = find_ranking(record, found, values)
-    made = AnswerValues(measure, found, effects, ladder, ranking)
+    paused = paused_words(values)
+    made = AnswerValues(measure, found, effects, None if paused else ladder, ranking, paused)
 
     def answer(state: State, *sentences: str, negative: Sequence[str] = ()) -> Answer:
         said, known = [each for each in sentences if each], declared is not None
         return Answer(
-            state, said, measure, made.words, known, list(negative), values, effects, ladder,
+            state, said, measure, made.words, known, list(negative), values, effects, made.ladder,
             ranking, ranking is not None and not made.leads_with_counts,
         )  # fmt: skip
 
@@ -132,13 +134,15 @@ def find_answer(
         negative = alike if len(alike) == len(mine) else []
         said = [_judged(each, every, places[id(each)]) for each in tested]
         return answer(state, *said, lead, *untested, more, negative=negative)
-    if len(made.variants) < 2 or decided or made.tells_the_best or made.depends:
+    is_open = bool(paused) and not decided  # what was paused may be the best
+    one = len(made.variants) < 2
+    if not is_open and (one or decided or made.tells_the_best or made.depends):
         first = [lead, *decided] if ladder is None else [*decided, lead]
         return answer("answered", *first, *untested, counts)
-    negative = made.negative()
+    negative = [] if is_open else made.negative()
     if negative:
         return answer("answered", lead, *negative, *untested, counts, negative=negative)
-    return answer("open", lead, made.needed(), *untested, counts)
+    return answer("open", lead, "" if is_open else made.needed(), *untested, counts)
 
 
 def _is_held_equivalence(verdict: Verdict) -> bool:

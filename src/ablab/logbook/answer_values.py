@@ -28,13 +28,24 @@ _MOST = 200  # more seeds than this are no advice
 
 @dataclass(frozen=True)
 class AnswerValues:
-    """The values of a measure, and what can be said of them."""
+    """The values of a measure, and what can be said of them.
+
+    Attributes:
+        measure: The measure.
+        found: The values of all variants; None if none was logged.
+        effects: The effects of the grid's settings on it; None without a grid.
+        ladder: The comparisons of each bundle with the one before; None if the grid is no ladder.
+        ranking: The comparisons of the best variant with the others; None without a test.
+        paused: That halving paused runs, in a sentence; empty if it did not. No variant is told as
+            the best then.
+    """
 
     measure: str
     found: MeasuredVariants | None
     effects: Effects | None
     ladder: Ladder | None
     ranking: Ranking | None
+    paused: str = ""
 
     @property
     def words(self) -> str:
@@ -59,7 +70,7 @@ class AnswerValues:
     @property
     def tells_the_best(self) -> bool:
         """Whether the values are told with a variant that is better than every other one."""
-        decided = self.ranking is not None and self.ranking.is_decided
+        decided = self.ranking is not None and self.ranking.is_decided and not self.paused
         return decided and not self.leads_with_counts and len(self.compared) > 1
 
     @property
@@ -103,8 +114,11 @@ class AnswerValues:
         text = f"{words}: {self._listed(rows) if few_rows else f'medians {over}'}."
         if sweeps:
             text += f" {' '.join(sweeps)}"
-        elif self.ranking is not None:
+        elif self.ranking is not None and not self.ranking.is_decided:
             text += " " + self.ranking.open_words(order)
+        elif self.ranking is not None:
+            text += f" Of the variants that halving did not pause, it is {order} with "
+            text += f"{self.ranking.best.name}."
         return text + without
 
     def _listed(self, rows: Sequence[VariantValues]) -> str:
@@ -121,6 +135,8 @@ class AnswerValues:
     def _without(self) -> str:
         lacking = sum(sum(row.lost.values()) for row in self.found.variants) if self.found else 0
         total = sum(row.runs for row in self.variants) + lacking
+        if self.paused:
+            return f" {self.paused}"
         return f" {counted(lacking, 'run')} of {total:,} without a value." if lacking else ""
 
     def _order(self) -> tuple[str, str]:

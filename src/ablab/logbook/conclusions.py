@@ -24,6 +24,7 @@ from ablab.read.effects import (
 )
 from ablab.read.effects.stored import default_measure, experiment_effects
 from ablab.read.family import family, remarks
+from ablab.read.halving_report import HalvingReport, halving_report
 from ablab.read.measure_words import measure_words
 from ablab.read.measured import shown
 from ablab.read.measures import ENDED, measure_table
@@ -32,6 +33,7 @@ from ablab.read.pairs import experiment_pairs
 from ablab.read.readings import experiment_readings
 from ablab.read.settling import Progress, questions_of
 from ablab.read.spikes import Explanation, explain
+from ablab.read.stopped import paused_at_rungs
 from ablab.read.verdicts import Verdict, verdicts
 from ablab.store.index import StoreError
 from ablab.store.store import ExperimentRecord, RunRecord, Store
@@ -52,6 +54,7 @@ class Conclusions:
         spikes: Explanations of the spikes of some runs.
         verdicts: The verdicts on expectations.
         settled: The questions of an experiment that adds seeds; None if its seeds are fixed.
+        halving: What halving decided; None for an experiment without it.
         answer: The answer to the question.
         sentences: Further findings, with their numbers.
         measured: The answer's measure of all variants; None if it was not logged.
@@ -64,6 +67,7 @@ class Conclusions:
     spikes: list[Explanation]
     verdicts: list[Verdict]
     settled: Progress | None
+    halving: HalvingReport | None
     answer: Answer
     sentences: list[str]
     measured: MeasuredVariants | None
@@ -102,7 +106,7 @@ def find(
     answer = _answer(store, record, runs, judged, effects)
     sentences = [
         *_compared(effects[:1], answer),
-        *(_levels(runs, readings) if done else []),
+        *(_levels(record, runs, readings) if done else []),
         *(_spiky(runs, readings, spikes) if done else []),
         *_troubled(runs),
     ]
@@ -114,6 +118,7 @@ def find(
         spikes,
         judged,
         None if settling_of(record.definition) is None else questions_of(store, record),
+        halving_report(store, record),
         answer,
         sentences,
         measured,
@@ -291,7 +296,9 @@ def _seeds_words(undecided: Sequence[Comparison]) -> str:
     return f"; the table estimates the number of seeds needed{where}"
 
 
-def _levels(runs: Sequence[RunRecord], readings: dict[str, Reading]) -> list[str]:
+def _levels(
+    record: ExperimentRecord, runs: Sequence[RunRecord], readings: dict[str, Reading]
+) -> list[str]:
     """The natural levels at which runs stay, with the number of runs and the last step."""
     known = [readings[run.run] for run in runs if run.run in readings]
     sentences = []
@@ -316,8 +323,18 @@ def _levels(runs: Sequence[RunRecord], readings: dict[str, Reading]) -> list[str
         if told.get(name or "") == count:
             continue
         verb = "is" if count == 1 else "are"
-        sentences.append(f"{_of(count, len(known), 'run')} {verb} still at {name} at the end.")
+        said = f"{_of(count, len(known), 'run')} {verb} still at {name} at the end"
+        early = sum(_is_at(readings, run, name) for run in paused_at_rungs(record, runs))
+        sentences.append(
+            f"{said}, {early} of them when halving paused it." if early else f"{said}."
+        )
     return sentences
+
+
+def _is_at(readings: dict[str, Reading], run: RunRecord, name: str | None) -> bool:
+    """Whether a run ends at a natural level."""
+    floor = readings[run.run].floor if run.run in readings else None
+    return floor is not None and floor.name == name
 
 
 def _spiky(

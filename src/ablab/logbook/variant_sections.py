@@ -13,6 +13,7 @@ from ablab.logbook.main_setting import main_setting
 from ablab.logbook.result_table import result_table
 from ablab.logbook.samples import of_variants
 from ablab.logbook.watched_section import watched_variants
+from ablab.read.paused import paused_words
 from ablab.read.step_costs import StepCosts
 from ablab.store.store import ExperimentRecord, RunRecord, Store
 
@@ -37,6 +38,7 @@ def variant_sections(
     """
     answer, measured, shown = found.answer, found.measured, found.shown
     concluded = answer.ranking is not None and answer.ranking.is_decided
+    concluded = concluded and not paused_words(answer.values)
     key = None if measured is None else answer_figure(measured, answer.effects, concluded=concluded)
     of_shown = None
     if measured is not None:

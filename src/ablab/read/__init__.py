@@ -15,6 +15,7 @@ Modules:
 - ``effects``: the effects of settings, their interactions and their scaling.
 - ``family``: verdicts of one family, corrected for their number.
 - ``guessing``: the loss of guessing, which a run that did not learn keeps.
+- ``halving``, ``halving_report``: which variants halving lets go on, and what it saved.
 - ``hypothesis_tests``: the runs that verdicts are about, and their values.
 - ``incidents``: finds the statistics that deviated first before an incident.
 - ``judgements``: outcomes of orders and ranges of numbers.
@@ -25,9 +26,11 @@ Modules:
 - ``medians``: medians over runs of which some did not get there.
 - ``not_reached``: outcomes of relations between steps that some runs did not reach.
 - ``pairs``: training and held-out curves of stored runs, read together.
+- ``paused``: outcomes in which runs that halving paused lack a value.
 - ``predicted``: outcomes of expectations on a value that was not trained.
 - ``quantity``: the range, unit and average of the values of a measure.
 - ``readings``: readings of stored runs, cached in the index.
+- ``rounds``: what reads results between the rounds of a training.
 - ``samples``: predictions on held-out samples, and generated text.
 - ``settling``: questions that are settled by adding seeds.
 - ``short_variants``: variants that were trained for far fewer steps than the others.

@@ -28,6 +28,7 @@ from ablab.read.guessing import guessing_loss
 from ablab.read.hypothesis_tests import Sample
 from ablab.read.judgements import ALPHA, Found, other_cell
 from ablab.read.measures import ENDED, is_step, measure_table
+from ablab.read.paused import unless_paused
 from ablab.read.quantity import Quantity
 from ablab.store.index import StoreError
 from ablab.store.run_rows import run_settings
@@ -71,6 +72,8 @@ def judge_frame(
         sample = _sample(record, frame, alpha)
         bounded = _with_numbers(store, sample, expectation)
         found = _judge(sample, bounded, subject)
+        chosen = [each for each in _samples(sample, bounded) if not isinstance(each, str)]
+        found = unless_paused(found, *chosen)
     except StoreError:  # damaged data give no verdict, not even that there is none
         raise
     except InputError as error:
@@ -86,10 +89,7 @@ def concerned(
 ) -> pl.DataFrame:
     """The runs that an expectation is about; none if the grid lacks one of its cells."""
     sample = _sample(record, frame, ALPHA)
-    cells = [expectation.where]
-    if expectation.relation in ("lower_than", "higher_than", "same_as"):
-        cells.append(expectation.where | dict(other_cell(expectation)))
-    found = [sample.where(cell) for cell in cells]
+    found = _samples(sample, expectation)
     key = expectation.falls_with or expectation.rises_with
     frames = []
     for each in found:
@@ -97,6 +97,14 @@ def concerned(
             return frame.clear()
         frames.append((each if key is None else each.active(key)).frame)
     return pl.concat(frames).unique("run", maintain_order=True)
+
+
+def _samples(sample: Sample, expectation: Expectation) -> list[Sample | str]:
+    """The runs of each cell that an expectation names; a sentence if there are none."""
+    cells = [expectation.where]
+    if expectation.relation in ("lower_than", "higher_than", "same_as"):
+        cells.append(expectation.where | dict(other_cell(expectation)))
+    return [sample.where(cell) for cell in cells]
 
 
 def _sample(record: ExperimentRecord, frame: pl.DataFrame, alpha: float) -> Sample:

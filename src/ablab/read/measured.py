@@ -12,6 +12,14 @@ Kind = Literal["number", "not before", "none"]
 COLUMNS = ("value", "not_before", "reason")
 """The columns of measured values in a table."""
 
+PAUSED = "paused by halving"
+"""What the reason of a run that halving paused says."""
+
+
+def is_paused() -> pl.Expr:
+    """Of the rows of a table with measured values: whether halving paused the run."""
+    return pl.col("reason").str.contains(PAUSED, literal=True).fill_null(False)
+
 
 @dataclass(frozen=True)
 class Measured:

@@ -1,7 +1,7 @@
 """Measures of stored runs: a number for each run, or the reason why there is none."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,11 +12,12 @@ from ablab.experiments.measures import COUNTED, STEPS, WORDS, Measure, parse_mea
 from ablab.read.curves import Reading
 from ablab.read.curves.reached import calm, reached
 from ablab.read.directions import directed
-from ablab.read.measured import Measured, measured_columns
+from ablab.read.measured import PAUSED, Measured, measured_columns
 from ablab.read.readings import experiment_readings
 from ablab.read.summary import last_values
 from ablab.store.metrics import experiment_metrics, experiment_runs, key_column
 from ablab.store.run_rows import run_settings
+from ablab.store.rungs import PausedRun, paused_runs
 from ablab.store.store import ExperimentRecord, RunRecord, Store
 
 _AT = 0.03  # relative tolerance within which a curve is at a level
@@ -77,8 +78,10 @@ def measure_runs(
     Raises:
         InputError: The measure's column was not logged, or a level is no number of these runs.
     """
+    paused = paused_runs(store, record)
     if measure.function in WORDS:
-        return {run.run: _word(run, measure.function) for run in runs}
+        words = {run.run: _word(run, measure.function) for run in runs}
+        return words if measure.function == "n_params" else _of_paused(words, measure, paused)
     column = measure.column
     names: list[str] = []
 
@@ -127,6 +130,26 @@ def measure_runs(
         if run.status in _BROKEN and is_step(measure) and curve is not None:
             reasons = [each for each in (found[run.run].reason, _place(run)) if each]
             found[run.run] = replace(found[run.run], reason="; ".join(reasons))
+    return _of_paused(found, measure, paused)
+
+
+def _of_paused(
+    found: dict[str, Measured], measure: Measure, paused: Mapping[str, PausedRun]
+) -> dict[str, Measured]:
+    """Measured values in which runs that halving paused have none of their end, which is unknown.
+
+    Values at steps that they reached are known, and so are steps that were reached before.
+    """
+    for run in paused.keys() & found.keys():
+        why = f"{PAUSED} at step {paused[run].step}"
+        value = found[run]
+        if measure.function in ("at", "mean") and value.value is not None:
+            continue
+        if is_step(measure) and measure.function != "transition" and value.kind != "none":
+            reasons = [each for each in (value.reason, why) if each]
+            found[run] = replace(value, reason="; ".join(reasons))
+        else:
+            found[run] = Measured(reason=why)
     return found
 
 

@@ -16,7 +16,7 @@ from ablab.experiments.measures import Measure
 from ablab.read.aligned import aligned, bounds, horizon
 from ablab.read.hypothesis_tests import Floats, Sample, apart, gaps, why_no_pair
 from ablab.read.judgements import ALPHA, Found, Outcome, limits, of_range
-from ablab.read.measured import shown
+from ablab.read.measured import is_paused, shown
 from ablab.read.measures import is_step
 from ablab.read.statistics.counts import unseen
 from ablab.read.statistics.ranks import (
@@ -248,11 +248,14 @@ def _ends(frame: pl.DataFrame) -> str:
     missed = frame.filter(pl.col("not_before").is_not_null())
     text = ""
     counts = dict(missed["status"].value_counts().iter_rows())
+    paused = missed.filter((pl.col("status") == "stopped") & is_paused()).height
+    counts |= {"paused": paused, "stopped": counts.get("stopped", 0) - paused}
     for status, one, many in (
+        ("paused", "was paused by halving and counts", "were paused by halving and count"),
         ("stopped", "was ended by a stop rule and counts", "were ended by a stop rule and count"),
         ("failed", "failed and counts", "failed and count"),
     ):
-        if status in counts:
+        if counts.get(status):
             words = one if counts[status] == 1 else many
             text += f"; {counts[status]} of the other runs {words} as what is worst for the claim"
     if "diverged" in counts:

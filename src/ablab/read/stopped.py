@@ -1,9 +1,10 @@
-"""Runs that a stop rule ended, and what the rule decides of their values."""
+"""Runs that a stop rule ended or halving paused, and what that decides of their values."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ablab.config.wording import counted
+from ablab.experiments.halving import halving_of
 from ablab.experiments.measures import Measure
 from ablab.read.curves.numbers import number
 from ablab.read.measure_words import column_words
@@ -49,9 +50,14 @@ def stop_caveat(
         runs: Its runs.
         measure: The measure; by default, all final values.
     """
-    stopped = sum(run.status == "stopped" for run in runs)
-    if not stopped or (measure is not None and not _depends(measure)):
+    if measure is not None and not _depends(measure):
         return ""
+    paused = paused_caveat(record, runs)
+    pauses = paused_at_rungs(record, runs)
+    runs = [run for run in runs if run not in pauses]
+    stopped = sum(run.status == "stopped" for run in runs)
+    if not stopped:
+        return paused
     when = stop_words(record.definition)
     rule = f"when {when}" if when else "by a rule"
     was, their = ("was", "its") if stopped == 1 else ("were", "their")
@@ -59,7 +65,32 @@ def stop_caveat(
     if stopped == len(runs):
         which = "The run" if stopped == 1 else f"All {stopped:,} runs"
     ends = "values end" if measure is None else f"{column_words(measure.column)} ends"
-    return f"{which} {was} stopped {rule}, which decides where {their} {ends}."
+    told = f"{which} {was} stopped {rule}, which decides where {their} {ends}."
+    return f"{told} {paused}".rstrip()
+
+
+def paused_caveat(record: ExperimentRecord, runs: Sequence[RunRecord]) -> str:
+    """That halving paused some runs, whose values are those of an earlier step; may be empty."""
+    paused = paused_at_rungs(record, runs)
+    if not paused:
+        return ""
+    steps = ", ".join(f"{step:,}" for step in sorted({run.step for run in paused}))
+    was, their = ("was", "its") if len(paused) == 1 else ("were", "their")
+    return (
+        f"{len(paused):,} of {counted(len(runs), 'run')} {was} paused by halving at step {steps}: "
+        f"{their} values are of that step and cannot be compared with later ones."
+    )
+
+
+def paused_at_rungs(record: ExperimentRecord, runs: Sequence[RunRecord]) -> list[RunRecord]:
+    """The runs of an experiment with halving that were stopped at the step of a rung.
+
+    A run that a stop rule ended at this very step is taken for a paused one.
+    """
+    halving = halving_of(record.definition)
+    if halving is None:
+        return []
+    return [run for run in runs if run.status == "stopped" and run.step in halving.steps(run.steps)]
 
 
 def _depends(measure: Measure) -> bool:

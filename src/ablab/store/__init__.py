@@ -34,6 +34,7 @@ Modules:
 - ``repair_plan``: what can be done about damaged files.
 - ``row_digests``: digests of the index's rows, and their verification.
 - ``run_list``: records of runs, read some at a time.
+- ``rungs``: what halving decided after each rung, and the runs that it paused.
 - ``run_rows``: what the index says of runs: progress, segments, snapshots, outcomes.
 - ``samples``: generated texts, by run and step.
 - ``scalar_records``: what analyses declare of their scalars.

@@ -59,6 +59,8 @@ def ended_members(store: Store, name: str, limit: int) -> list[EndedMember]:
            JOIN runs r ON r.id = m.run JOIN experiments e ON e.id = m.experiment
            WHERE e.name = ? AND r.outcome IS NULL
            AND (m.stopped IS NOT NULL OR r.step >= m.steps)
+           AND NOT EXISTS (SELECT 1 FROM rungs g  -- where halving paused it, no rule ended it
+                           WHERE g.experiment = m.experiment AND g.rung = m.stopped)
            ORDER BY e.asked DESC, m.position LIMIT ?""",
         name,
         limit,

@@ -66,6 +66,26 @@ def settings_with_own_code(store: Store, record: ExperimentRecord) -> list[dict[
     return [json.loads(row["trajectory"]) for row in rows]
 
 
+def runs_of_task(
+    store: Store, task: Mapping[str, Any], without: Iterable[str], limit: int
+) -> list[str]:
+    """The ids of the latest runs of a task that were trained, the latest first.
+
+    Args:
+        store: The store.
+        task: The task's settings, as stored with a run.
+        without: Runs that are left out.
+        limit: The most runs that are looked at.
+    """
+    rows = store.index.rows(
+        """SELECT id, trajectory FROM runs WHERE step > 0
+           AND id NOT IN (SELECT value FROM json_each(?)) ORDER BY updated DESC, id LIMIT ?""",
+        json.dumps(list(without)),
+        limit,
+    )
+    return [row["id"] for row in rows if json.loads(row["trajectory"]).get("task") == task]
+
+
 def segments_of_runs(
     store: Store, runs: Iterable[str] | None = None
 ) -> dict[str, list[dict[str, Any]]]:

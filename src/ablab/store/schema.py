@@ -74,6 +74,11 @@ ADDED = {
     UNIQUE (experiment, expectation)
 )""",
     "registrations": "(experiment INTEGER PRIMARY KEY, registration TEXT NOT NULL)",
+    # What halving decided after a rung, for each variant that stood there.
+    "rungs": """(
+    experiment INTEGER NOT NULL, rung INTEGER NOT NULL, variant INTEGER NOT NULL,
+    about TEXT NOT NULL, PRIMARY KEY (experiment, rung, variant)
+) WITHOUT ROWID""",
     "samples": """(
     run TEXT NOT NULL, step INTEGER NOT NULL, text TEXT NOT NULL, about TEXT NOT NULL,
     PRIMARY KEY (run, step)
@@ -122,6 +127,7 @@ _JSON = {
     ("readings", "reading"): "object",
     ("expectations", "expectation"): "object",
     ("registrations", "registration"): "object",
+    ("rungs", "about"): "object",
     ("samples", "about"): "object",
     ("findings", "about"): "object",
     ("analyses", "about"): "object",

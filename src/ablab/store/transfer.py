@@ -6,8 +6,7 @@ have; a run whose losses differ stays as it is, and the reason is named.
 
 The experiments and their runs are registered first, and the runs leased, so that no other process
 trains them meanwhile. Then files are copied, and the index lists them in one transaction. A kill
-leaves planned runs and files that are not listed, which is harmless. The same transfer again
-changes nothing.
+leaves planned runs and unlisted files, which is harmless. Repeating it changes nothing.
 """
 
 import json
@@ -161,6 +160,7 @@ class _Transfer:
         for table, columns in (
             ("registrations", ["registration"]),
             ("expectations", ["expectation", "written", "seen", "runs"]),
+            ("rungs", ["rung", "variant", "about"]),
         ):
             found = rows_with(source, table, "experiment", [record.id])
             values = [[number, *(row[name] for name in columns)] for row in found]

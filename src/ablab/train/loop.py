@@ -119,6 +119,7 @@ def train(
     should_pause: Callable[[], bool],
     recent_losses: NDArray[np.float64] | None = None,
     observers: Sequence[Observer] = (),
+    until: int | None = None,
 ) -> bool:
     """Trains every run of a stack until it reaches its last step, is stopped or diverges.
 
@@ -131,11 +132,14 @@ def train(
         recent_losses: Losses since the last logged step, (K, R), for the stop rules; None if the
             stack continues from a logged step.
         observers: Called at every stop.
+        until: The step at which training ends for now, as at a rung of halving: runs are evaluated
+            there and can be resumed. None trains to the last step.
 
     Returns:
         Whether the stack was finished; False if it was paused.
     """
     config, log_every = stack.config, stack.runs[0].log_every
+    end = config.steps if until is None else min(until, config.steps)
     sets = stack.task.evaluation_sets(config.evaluate.samples)
     groups = make_groups(stack.task, config.evaluate.factors, sets[""]) if "" in sets else ()
     pending = _Pending()
@@ -147,7 +151,7 @@ def train(
         observer.begin(stack)
         _add_records(pending.rows, stack.step, observer.records())
     while stack.runs:
-        step = _next_stop(stack.step, config, log_every, observers)
+        step = min(end, _next_stop(stack.step, config, log_every, observers))
         advance = stack.advance(step - stack.step)
         recent.append(advance.losses)
         diverged = _add_rows(pending.rows, stack, advance)
@@ -158,7 +162,7 @@ def train(
         logged = logs(step, log_every) or step == config.steps
         checkpointer.progress(step, len(stack.runs), _mean_loss(advance.losses[-1]))
         evaluated = None
-        if step % config.evaluate.every == 0 or step == config.steps:
+        if step % config.evaluate.every == 0 or step == end:
             evaluated = _evaluate(stack, sets, groups)
             _add_evaluation(pending.rows, stack, evaluated)
         stopped = _stopped(stack, rules, evaluated, np.concatenate(recent) if logged else None)
@@ -167,13 +171,13 @@ def train(
         if stopped and evaluated is None:
             _add_evaluation(pending.rows, stack, _evaluate(stack, sets, groups))
         _observe_ends(pending.rows, stack, advance, stopped, observers)
-        at_end, paused = step == config.steps, should_pause()
+        at_end, paused = step == end, should_pause()
         logarithmic = config.snapshots.logarithmic and step & (step - 1) == 0
         periodic = step % config.snapshots.every == 0
         due = time.perf_counter() - pending.since > SECONDS_BETWEEN_CHECKPOINTS
         ended = set(diverged) | set(stopped)
         if at_end or periodic or ended or paused or due:
-            permanent = periodic or logarithmic or at_end
+            permanent = periodic or logarithmic or step == config.steps
             _checkpoint(stack, checkpointer, pending, diverged, stopped, rolling=not permanent)
             pending = _Pending()
         elif logarithmic:

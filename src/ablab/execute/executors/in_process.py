@@ -57,6 +57,7 @@ class InProcess(Executor):
                             finished = train(
                                 ready.stack, ready.checkpointer, ready.rules,
                                 queue.should_pause, ready.losses, ready.observers,
+                                queue.plan.until,
                             )  # fmt: skip
                             ready.progress.done(finished)
                             if not finished:

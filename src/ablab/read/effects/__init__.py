@@ -13,6 +13,7 @@ Modules:
 - ``level``: the difference of two levels over seeds.
 - ``level_means``: the mean of each level, corrected for missing runs.
 - ``pairwise``: counts and levels of two values of a setting.
+- ``paused_runs``: effects of an experiment of which halving paused runs.
 - ``power``: the number of seeds that a comparison needs.
 - ``prediction``: prediction intervals for settings that were not trained.
 - ``report``: all effects of a grid together.

@@ -28,6 +28,7 @@ from ablab.read.effects.sentences import (
 from ablab.read.effects.tables import comparison_table
 from ablab.read.effects.trends import Trend, has_many, trend_sentence, trends
 from ablab.read.measure_words import measure_words
+from ablab.read.measured import is_paused
 from ablab.read.short_variants import caveat
 from ablab.read.statistics.scales import Range
 
@@ -76,6 +77,8 @@ class Effects(Displayed):
         longer: Which variants were trained for far more steps, in a sentence; may be empty.
         added: That seeds were added until questions were settled, and what follows for the tables;
             empty if they were not.
+        paused: That halving paused runs whose values are lacking, and what is therefore left out;
+            empty if it did not.
     """
 
     measure: str
@@ -104,6 +107,7 @@ class Effects(Displayed):
     left_out: Mapping[str, int] = field(default_factory=dict)
     longer: str = ""
     added: str = ""
+    paused: str = ""
 
     def shown(self) -> Shown:
         """The comparisons over all cells; without any, the sentences."""
@@ -141,6 +145,7 @@ class Effects(Displayed):
         """What a reader of the tables needs: what is left out, and what few seeds leave open."""
         tables = [*self.factorial, *self.marginal]
         notes = [each for each in [caveat(self.left_out), self.longer, self.added] if each]
+        notes += [self.paused] if self.paused else []
         notes += self.trend_notes()
         if self.cut is not None and any(
             each.counts is not None and each.counts.what == "learnt" for each in tables
@@ -315,4 +320,7 @@ def _scales(results: Results, key: str) -> bool:
 
 def _stopped(frame: pl.DataFrame) -> int:
     """How many runs a stop rule ended, if the frame has their status."""
-    return int((frame["status"] == "stopped").sum()) if "status" in frame.columns else 0
+    if "status" not in frame.columns:
+        return 0
+    stopped = frame.filter(pl.col("status") == "stopped")
+    return stopped.height - (stopped.filter(is_paused()).height if "reason" in frame.columns else 0)

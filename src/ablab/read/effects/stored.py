@@ -18,6 +18,7 @@ from ablab.experiments.seeds import settling_of
 from ablab.read.directions import column_direction, measure_range
 from ablab.read.effects.added_seeds import with_added_seeds
 from ablab.read.effects.joint import join
+from ablab.read.effects.paused_runs import without_paused
 from ablab.read.effects.report import Effects, effects
 from ablab.read.effects.results import Better
 from ablab.read.guessing import guessing_loss
@@ -104,7 +105,7 @@ def effects_of_frame(
         frame, keys, of, base, scale, margin, asked, better=better, guessing=guessing,
         limits=limits, points=points,
     )  # fmt: skip
-    return replace(found, left_out=left_out, longer=longer)
+    return without_paused(replace(found, left_out=left_out, longer=longer), frame)
 
 
 def better_values(record: ExperimentRecord, text: str) -> Better | None:
