@@ -6,6 +6,7 @@ from ablab.config import InputError
 from ablab.experiments import experiment
 from ablab.experiments.cell import run_of_cell
 from ablab.experiments.definition_file import definition_yaml
+from ablab.experiments.outline import trained_digest
 from ablab.experiments.trials import (
     best_trial,
     cells_of,
@@ -157,6 +158,8 @@ def test_each_variant_has_its_own_settings_beside_its_cell():
     assert not is_to_tune(made.definition)
     assert is_to_tune(experiment(ASKED).definition)
     assert made.digest != experiment(ASKED).digest
+    # A recipe finds its stored results, from which its claims are judged.
+    assert trained_digest(made.definition) == trained_digest(experiment(ASKED).definition)
 
 
 def test_a_definition_with_found_settings_gives_an_equal_experiment(tmp_path):
@@ -231,6 +234,7 @@ def test_trials_are_an_experiment_of_their_own():
         for own in made.places
     ]
     assert heads == [{1}, {2}]
+    assert not any(each.parts.train.snapshots.logarithmic for each in made.experiment.variants)
     reported = {run.id for run in asked.runs}
     assert reported.isdisjoint(run.id for run in made.experiment.runs)
 

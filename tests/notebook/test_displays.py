@@ -8,6 +8,8 @@ from rich.cells import cell_len
 import ablab
 from ablab.doctor.check import Finding
 from ablab.doctor.report import Outcome, Report
+from ablab.read.tuning_report import TunedSetting
+from tests.read.test_tuning import report
 
 OBJECTS = {
     "experiment": lambda result, store: result.experiment,
@@ -37,6 +39,7 @@ OBJECTS = {
     "run of an experiment": lambda result, store: result.experiment.runs[0],
     "comparison": lambda result, store: store.effects("widths").factorial[0],
     "plot": lambda result, store: result.plot(),
+    "tuning": lambda result, store: report(TunedSetting("train.lr", 1e-4, None, "low")),
 }
 
 

@@ -25,7 +25,8 @@ from tests.read.strangers import MARKUP, STRANGE, strangers_store
 ROOT = Path(__file__).resolve().parents[2]
 # Commands that train, build a model that the user asks for, or do not read a store.
 OTHER = {
-    "run", "plan", "new", "replay", "generate", "doctor", "data", "recipes", "analyses", "analyze",
+    "run", "settle", "plan", "new", "replay", "generate", "doctor", "data", "recipes", "analyses",
+    "analyze",
 }  # fmt: skip
 KINDS = [*READING, "open"]
 SYSTEM = (

@@ -94,6 +94,14 @@ def test_variants_of_which_the_same_is_said_share_a_sentence():
     )
 
 
+def test_of_many_variants_the_first_are_named():
+    low = TunedSetting("train.lr", 1e-4, None, "low")
+    said = report(*[low] * 12, labels=[str(n) for n in range(12)]).sentences[1]
+    assert said.startswith(
+        "model.n_heads=0; model.n_heads=1; model.n_heads=2; model.n_heads=3; and 8 more variants: "
+    )
+
+
 def test_a_best_value_at_an_end_is_said_unless_any_value_is_as_good():
     trials = [Trial([1.0], {"train.lr": rate}) for rate in (1e-4, 1e-3, 1e-2)]
     assert _setting("train.lr", 1e-4, trials, trials[:2]).end == "low"

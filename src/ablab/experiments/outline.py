@@ -37,8 +37,12 @@ class Outline:
 
 
 def trained_part(definition: Mapping[str, Any]) -> dict[str, Any]:
-    """A definition without what affects no run: the answer, expectations, size, and so on."""
-    excluded = ("answer", "expect", "analyze", "size", "logbook", "meant", "made_by")
+    """A definition without what affects no run: the answer, expectations, size, and so on.
+
+    The settings that tuning found are left out, too: they follow from the rest. An experiment is
+    the same question before and after, and its runs tell the two apart.
+    """
+    excluded = ("answer", "expect", "analyze", "size", "logbook", "meant", "made_by", "tuned")
     return {k: v for k, v in definition.items() if k not in excluded}
 
 

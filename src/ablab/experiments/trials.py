@@ -56,6 +56,7 @@ def trial_experiment(asked: Experiment, trials: Sequence[Sequence[Settings]]) ->
     grid = definition["grid"] | values
     distinct = _in_order({as_text(row): row for row in rows}.values(), grid)
     parts = {part: definition[part] for part in PARTS if part in definition}
+    parts["train"] = _with_few_snapshots(parts.get("train", {}))
     if not is_statistic(tuning.parsed_measure.column):
         parts["watch"] = _only_logging(parts.get("watch", {}))
     made = experiment(
@@ -88,6 +89,13 @@ def _in_order(
         return [own.index(as_text(row[key])) if key in row else -1 for key, own in places.items()]
 
     return sorted(rows, key=place)
+
+
+def _with_few_snapshots(train: Mapping[str, Any]) -> dict[str, Any]:
+    """Training settings without the snapshots at steps 1, 2, 4, …: there are many trials."""
+    own = train.get("snapshots")
+    few = dict(own) if isinstance(own, Mapping) else {}
+    return {**train, "snapshots": few | {"logarithmic": False}}
 
 
 def _only_logging(watch: Any) -> dict[str, Any]:

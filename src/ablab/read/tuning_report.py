@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from ablab.config import counted
+from ablab.config.shown import Displayed, Shown
+from ablab.config.table import output_width, table_lines
 from ablab.execute.status import duration
 from ablab.experiments.tuning import Tuning
 from ablab.experiments.variant import variant_label
@@ -12,6 +14,7 @@ from ablab.read.measured import shown
 from ablab.store.store import RunRecord
 
 End = Literal["low", "high"]
+_LISTED = 5  # variants that a sentence names
 
 
 @dataclass(frozen=True)
@@ -93,8 +96,8 @@ class TunedVariant:
         }
 
 
-@dataclass(frozen=True)
-class TuningReport:
+@dataclass(frozen=True, repr=False)
+class TuningReport(Displayed):
     """What tuning found for an experiment.
 
     Attributes:
@@ -162,6 +165,17 @@ class TuningReport:
         found.append(f"Tuning took {self.cost}; the reported runs took {self.report_cost}.")
         return found
 
+    def shown(self) -> Shown:
+        """What was found for each variant."""
+        header, rows = self.table()
+        title = f"tuned over {', '.join(self.tuning.over)}"
+        return Shown(title, self.sentences, header, rows, "print(report)")
+
+    def __str__(self) -> str:
+        header, rows = self.table()
+        lines = [line.text for line in table_lines(header, rows, output_width(), texts=header)]
+        return "\n".join([*lines, *self.sentences])
+
     def _remarks(self) -> list[str]:
         """What may be wrong, each with the variants of which it is true."""
         of: dict[str, list[str]] = {}
@@ -183,7 +197,7 @@ class TuningReport:
                 lost = f"{each.without_value} of {counted(each.trials, 'trial')}"
                 said = f"{lost} diverged or did not reach the measure on some seed"
                 of.setdefault(said, []).append(label)
-        return [f"{'; '.join(labels)}: {said}." for said, labels in of.items()]
+        return [f"{_listed(labels)}: {said}." for said, labels in of.items()]
 
 
 NOTE = (
@@ -198,6 +212,13 @@ NOTE = (
 def _sum(costs: Iterable[Cost]) -> Cost:
     every = list(costs)
     return Cost(sum(each.run_steps for each in every), sum(each.seconds for each in every))
+
+
+def _listed(labels: Sequence[str]) -> str:
+    """Labels of variants; of many, the first and how many more there are."""
+    if len(labels) <= _LISTED:
+        return "; ".join(labels)
+    return "; ".join(labels[: _LISTED - 1]) + f"; and {len(labels) - _LISTED + 1} more variants"
 
 
 def _value_text(value: float | None) -> str:
