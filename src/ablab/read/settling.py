@@ -157,7 +157,8 @@ class Progress:
         if not self.wanted:
             return f"{told}; no more seeds are needed"
         most = max(self.wanted.values())
-        return f"{told}; {counted(len(self.wanted), 'variant')} continue with {most} seeds"
+        go_on = "continues" if len(self.wanted) == 1 else "continue"
+        return f"{told}; {counted(len(self.wanted), 'variant')} {go_on} with {most} seeds"
 
 
 def questions_of(store: Store, record: ExperimentRecord) -> Progress:
