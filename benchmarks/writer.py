@@ -30,7 +30,7 @@ from ablab.store.homeward import homeward, receive
 from ablab.store.leases import Owner
 from ablab.store.outward import outward, unload
 from ablab.store.parts import add_part, write_part
-from ablab.store.snapshots import snapshot_path
+from ablab.store.snapshot_files import snapshot_path
 from ablab.store.store import Store
 
 WIDTH, STEPS, COLUMNS = 5, 100, 20

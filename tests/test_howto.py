@@ -111,8 +111,8 @@ def test_settle(typed):
     store = Store("lab")
     fixed, settled = store.experiments()
     assert {run.run for run in store.runs(fixed)} < {run.run for run in store.runs(settled)}
-    seeds = {width: {run.seed for run in store.runs(settled) if run.variant["model.d_model"] == width}
-             for width in (4, 16, 20)}  # fmt: skip
+    runs = [(run.variant["model.d_model"], run.seed) for run in store.runs(settled)]
+    seeds = {width: {seed for each, seed in runs if each == width} for width in (4, 16, 20)}
     assert len(seeds[4]) < len(seeds[16]) <= 12
     assert all(each == set(range(len(each))) for each in seeds.values())
 
@@ -132,6 +132,21 @@ def test_halving(typed):
     assert {run.run for run in store.runs(halved)} == {run.run for run in store.runs(full)}
     assert {run.status for run in store.runs(full)} == {"finished"}
     assert {run.status for run in store.runs(halved)} == {"finished", "stopped"}
+
+
+def test_tune(typed):
+    said = typed("howto/tune.md").said
+    assert "before, optimizers.tuning: at most 32 runs to train" in " ".join(said[0].split())
+    assert "Tuning took 1,280 run-steps" in " ".join(said[1].split())  # 2 × 8 × 2 runs of 40 steps
+    store = Store("lab")
+    trials = store.runs(store.experiment("optimizers.tuning"))
+    assert len(trials) == 64
+    rates = {run.variant["train.lr"] for run in trials}
+    assert len(rates) == 16  # the same for both optimizers
+    reported = store.runs(store.experiment("optimizers"))
+    assert {run.seed for run in reported} == {0, 1, 2}
+    assert {run.seed for run in trials} == {1_000_000_000, 1_000_000_001}
+    assert said[-1].count("train.optimizer") == 2
 
 
 def test_resume(typed):

@@ -21,8 +21,8 @@ from ablab.execute.orchestrate import TrainedExperiment
 from ablab.execute.pause import pausing_on_interrupt
 from ablab.execute.planned import PlannedExperiment, plan_experiment
 from ablab.execute.progress import Reporter
-from ablab.execute.rounds import Round, train_in_rounds
 from ablab.execute.status import Status, status
+from ablab.execute.tune import Readers, train_experiment
 from ablab.experiments.experiment import Experiment, experiment
 from ablab.logbook.answer import Answer
 from ablab.logbook.conclusions import experiment_answer
@@ -35,11 +35,13 @@ from ablab.notebook.plot import Plot
 from ablab.notebook.run import DrawnRun
 from ablab.notebook.variants import VariantTable
 from ablab.open_store import OpenStore
-from ablab.read.halving import judge_rung
-from ablab.read.halving_report import HalvingReport, halving_report, rung_sentence
+from ablab.read.halving_report import HalvingReport, halving_report
 from ablab.read.measures import ENDED
-from ablab.read.settling import Progress, settle
+from ablab.read.next_round import next_round
+from ablab.read.settling import Progress, questions_of
 from ablab.read.summary import VariantSummary, summarise, table
+from ablab.read.tuning import trial_values, tuning_report
+from ablab.read.tuning_report import TuningReport
 from ablab.store.index import StoreError
 from ablab.store.known_runs import as_stored
 from ablab.store.metrics import experiment_metrics, experiment_runs
@@ -70,9 +72,9 @@ class Result(Displayed):
     entry: Path
 
     @classmethod
-    def of(cls, asked: Experiment, trained: TrainedExperiment) -> "Result":
+    def of(cls, trained: TrainedExperiment) -> "Result":
         """Writes the entry of a trained experiment."""
-        asked = as_stored(asked, trained.store)
+        asked = as_stored(trained.experiment, trained.store)
         record = trained.store.refresh(trained.record)
         entry = write_entry(trained.store, record)
         return cls(asked, trained.store, record, trained.trained, trained.complete, entry.page)
@@ -103,7 +105,7 @@ class Result(Displayed):
         """What became of the questions of an experiment that adds seeds; None for fixed seeds."""
         if self.experiment.settling is None:
             return None
-        return settle(self.store, self.record)
+        return questions_of(self.store, self.record)
 
     @cached_property
     def halving(self) -> HalvingReport | None:
@@ -114,6 +116,11 @@ class Result(Displayed):
     def answer(self) -> Answer:
         """The answer to the experiment's question, as on its page."""
         return experiment_answer(self.store, self.record, self.runs)
+
+    @cached_property
+    def tuning(self) -> TuningReport | None:
+        """What tuning found for each variant; None if the experiment is not tuned."""
+        return tuning_report(self.store, self.record)
 
     def table(self) -> VariantTable:
         """The final results of each variant, a dot for each run; ``.frame`` has the numbers."""
@@ -220,24 +227,17 @@ def run(
         command = f"ablab.run({', '.join(named)})"
         options = Options(engine, device, workers, retry, compile, executor, break_leases, address)
         requests = requests_of(asked.definition)  # an unknown analysis is said before training
-        trained = train_in_rounds(
-            asked, store, options, command, Reporter(shown), paused, next_round
-        )
+        trained = train_experiment(asked, store, options, command, Reporter(shown), paused, READERS)
         trained, _ = with_analyses(trained, requests, shown, paused)
         with doing("writing the entry"):
-            result = Result.of(asked, trained)
+            result = Result.of(trained)
         if not trained.complete:
             shown.warn(f"{_interrupted(result.runs)}. {_advice(result.runs)}")
         return result
 
 
-def next_round(store: Store, record: ExperimentRecord) -> Round:
-    """What an experiment that adds seeds, or has halving, trains next, and what was found."""
-    if record.definition.get("halving") is not None:
-        decisions = judge_rung(store, record)
-        return Round({}, rung_sentence(store, record, decisions), decisions)
-    found = settle(store, record)
-    return Round(found.wanted, found.sentence)
+READERS = Readers(next_round, trial_values)
+"""What reads results between the rounds of a training."""
 
 
 def with_analyses(

@@ -7,15 +7,16 @@ import torch
 from click.testing import CliRunner
 
 import ablab
-from ablab.api import next_round
+from ablab.api import READERS
 from ablab.cli.main import ablab as cli
 from ablab.execute.options import Options
 from ablab.execute.planned import plan_experiment
 from ablab.execute.progress import Reporter
-from ablab.execute.rounds import train_in_rounds
 from ablab.execute.status import status
+from ablab.execute.tune import Readers, train_experiment
 from ablab.experiments import experiment
 from ablab.read.halving_report import halving_report
+from ablab.read.next_round import next_round
 from ablab.store.metrics import experiment_metrics, experiment_runs
 from ablab.store.rungs import rung_decisions
 from ablab.store.store import Store
@@ -58,9 +59,8 @@ def wanted(tmp_path_factory):
 def train(asked, store, pause=lambda: False, following=next_round, options=PINNED):
     """Trains by rounds, without an entry."""
     with status(True) as shown:
-        return train_in_rounds(
-            asked, store, options, "ablab run", Reporter(shown), pause, following
-        )
+        readers = Readers(following, READERS.values)
+        return train_experiment(asked, store, options, "ablab run", Reporter(shown), pause, readers)
 
 
 def state(done):

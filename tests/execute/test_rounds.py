@@ -5,12 +5,12 @@ import json
 import pytest
 
 import ablab
-from ablab.api import next_round
+from ablab.api import READERS
 from ablab.execute.options import Options
 from ablab.execute.orchestrate import orchestrate
 from ablab.execute.progress import Reporter
-from ablab.execute.rounds import train_in_rounds
 from ablab.execute.status import status
+from ablab.execute.tune import train_experiment
 from ablab.store.store import Store
 from tests.cli.command import run_command
 
@@ -32,14 +32,14 @@ ASKED = {
 def train(lab, pause=lambda: False):
     options = Options(engine="solo", compiling="off", workers=1)
     with status(True) as shown:
-        return train_in_rounds(
+        return train_experiment(
             ablab.experiment(ASKED),
             lab,
             options,
             "ablab.run(…)",
             Reporter(shown),
             pause,
-            next_round,
+            READERS,
         )
 
 

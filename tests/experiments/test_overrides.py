@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -71,3 +74,13 @@ def test_lists_of_numbers_are_axes(key, values):
 def test_a_value_is_written_as_an_override_and_read_back(value):
     (override,) = parse_overrides([as_override("a.b", value)])
     assert (override.key, override.value, override.is_axis) == ("a.b", value, False)
+
+
+def test_hydra_is_imported_only_where_a_text_is_parsed():
+    code = (
+        "import sys; from ablab.experiments.overrides import parse_overrides; import ablab.store;"
+        "parse_overrides([]); first = 'hydra' in sys.modules;"
+        "parse_overrides(['train.lr=0.1']); print(first, 'hydra' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False True\n"

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from ablab.logbook import effect_figures, effect_tables
 from ablab.logbook.entry import write_entry
 from tests.read.filled import fill, grid
 
@@ -57,3 +58,18 @@ def test_no_table_is_pointed_to_where_there_is_none(tmp_path):
     for text in texts(*fill(tmp_path / "lab", asked, curve)):
         assert "Each verdict is one test at 5%." in text
         assert CORRECTED not in text
+
+
+@pytest.mark.parametrize(("most", "said"), [(3, True), (4, False)])
+def test_a_figure_of_some_comparisons_says_so(tmp_path, monkeypatch, most, said):
+    for module in (effect_figures, effect_tables):
+        monkeypatch.setattr(module, "ROWS", most)
+    norms = ["frobenius", "layer", "none", "rms"]
+    axes = {"model.norm": norms, "train.lr": [1e-3, 1e-2]}
+    asked = grid(steps=60, seeds=3, answer="final(loss)", grid=axes)
+
+    def curve(keys, seed, steps):
+        return 1 + 0.01 * seed + 0.1 * norms.index(keys["model.norm"]) + 0 * steps
+
+    for text in texts(*fill(tmp_path / "lab", asked, curve)):
+        assert ("Of 4 comparisons, the first 3 with a value are drawn." in text) == said

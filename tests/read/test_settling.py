@@ -9,7 +9,7 @@ import ablab
 from ablab.config import InputError
 from ablab.experiments.cell import run_of_cell
 from ablab.read.effects.stored import experiment_effects
-from ablab.read.settling import settle
+from ablab.read.settling import questions_of
 from ablab.read.statistics.looks import Looks
 from ablab.read.verdicts import verdicts
 from ablab.store.expected import stamped
@@ -46,7 +46,7 @@ def rounds(path, experiment, most=30):
     for _ in range(most):
         counts.append([len(variant.seeds) for variant in experiment.variants])
         store, record = fill_experiment(path, experiment, curve)
-        progress = settle(store, record)
+        progress = questions_of(store, record)
         if not progress.wanted:
             return counts, progress, store, record
         store.close()
@@ -81,7 +81,7 @@ def test_a_verdict_stays_as_it_was_when_it_was_settled(settled, tmp_path):
     early = ablab.experiment(asked(WIDER, ALIKE, WITHIN))
     seeds = progress.questions[0].seeds
     early = early.with_seeds(dict.fromkeys(range(3), seeds))
-    then = settle(*fill_experiment(tmp_path / "lab", early, curve)).questions[0]
+    then = questions_of(*fill_experiment(tmp_path / "lab", early, curve)).questions[0]
     now = progress.questions[0]
     assert counts[-1][2] > seeds
     assert (then.found, then.p, then.told) == (now.found, now.p, now.told)
@@ -133,14 +133,14 @@ def test_without_a_question_nothing_can_be_settled(tmp_path):
         tmp_path / "lab", ablab.experiment(lone), lambda _, seed, steps: np.ones(len(steps))
     )
     with pytest.raises(InputError, match="made-up has no question that seeds could settle"):
-        settle(*stored)
+        questions_of(*stored)
 
 
 def test_a_question_that_no_seeds_can_settle_asks_for_none(tmp_path):
     missing = "final(loss) is lower where model.d_model=64 than where model.d_model=8"
     lacking = "eval_accuracy is above 0.5"
     experiment = ablab.experiment(asked(missing, lacking))
-    progress = settle(*fill_experiment(tmp_path / "lab", experiment, curve))
+    progress = questions_of(*fill_experiment(tmp_path / "lab", experiment, curve))
     assert [each.state for each in progress.questions] == ["no test", "no test"]
     assert progress.wanted == {}
 
@@ -148,7 +148,7 @@ def test_a_question_that_no_seeds_can_settle_asks_for_none(tmp_path):
 def test_a_limit_that_was_raised_is_told(tmp_path):
     path = tmp_path / "lab"
     fill_experiment(path, ablab.experiment(asked(WIDER, last=6)), curve)[0].close()
-    progress = settle(*fill_experiment(path, ablab.experiment(asked(WIDER, last=20)), curve))
+    progress = questions_of(*fill_experiment(path, ablab.experiment(asked(WIDER, last=20)), curve))
     assert progress.earlier == (6,)
     assert "settled with seeds up to 6 before" in progress.about
 
@@ -159,6 +159,6 @@ def test_a_round_that_has_not_ended_shows_nothing_yet(tmp_path):
     with store.index.transaction() as connection:
         (run, *_) = [row["run"] for row in store.members(record.id)]
         connection.execute("UPDATE runs SET step = 400 WHERE id = ?", (run,))
-    (question,) = settle(store, record).questions
+    (question,) = questions_of(store, record).questions
     assert (question.state, question.seeds, question.p, question.wanted) == ("open", 0, None, 3)
     assert verdicts(store, record)[0].state == "not tested"

@@ -17,7 +17,8 @@ from ablab.store.artifacts import artifact_path, read_artifact, save_artifact
 from ablab.store.check import check_store
 from ablab.store.metrics import append_rows, read_runs
 from ablab.store.paths import entry_path, inside, metrics_path, run_snapshot_path, tokenizer_path
-from ablab.store.snapshots import read_parameters, snapshot_path
+from ablab.store.snapshot_files import snapshot_path
+from ablab.store.snapshots import read_parameters
 from ablab.store.staging import StagedResults
 from tests.store.makers import train
 

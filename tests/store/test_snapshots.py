@@ -3,7 +3,8 @@ import torch
 
 import ablab
 from ablab.store import StoreError
-from ablab.store.snapshots import read_parameters, read_state, snapshot_path
+from ablab.store.snapshot_files import snapshot_path
+from ablab.store.snapshots import read_parameters, read_state
 from ablab.train.method import SOLO
 from ablab.train.parameter_layout import ParameterLayout
 from ablab.train.stack import Stack, initial_model

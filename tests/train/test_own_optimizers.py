@@ -15,7 +15,8 @@ from ablab.execute.plan import make_plan
 from ablab.execute.speeds import Speeds
 from ablab.experiments import experiment
 from ablab.model.roles import Role
-from ablab.store.snapshots import check_snapshot, read_state, snapshot_path
+from ablab.store.snapshot_files import check_snapshot, snapshot_path
+from ablab.store.snapshots import read_state
 from ablab.train.config import TrainConfig
 from ablab.train.method import SOLO, STACK
 from ablab.train.optimizer import like_parameters, make_optimizer

@@ -6,6 +6,7 @@
 - ``show``: ``recipes``, ``runs``, ``show`` and ``metrics``
 - ``read``: ``read`` and ``expect``
 - ``logbook``: ``logbook`` and ``note``
+- ``tuning``: the table of what tuning found
 - ``export``: ``export`` and ``figure``
 - ``pack``: ``pack`` and ``unpack``
 - ``analyses``, ``analyze``, ``check``, ``claims``, ``compare``, ``data``, ``doctor``, ``effects``,

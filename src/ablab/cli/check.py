@@ -13,6 +13,7 @@ from ablab.cli.common import (
     quiet_option,
     say,
     say_command,
+    say_each,
     store_option,
 )
 
@@ -77,20 +78,17 @@ def _print(opened: Any, found: Any, actions: Sequence[Any], repaired: bool) -> N
     from ablab.config import counted
 
     if not repaired:
-        for problem in found.problems:
-            say(problem)
+        say_each(found.problems)
     if actions:
         echo("repaired:" if repaired else "ablab check --repair would do this:")
-        for each in actions:
-            say(each.what, 2)
+        say_each((each.what for each in actions), 2)
         commands = dict.fromkeys(each.then for each in actions if each.then)
         if commands:
             echo("then run:")
             for command in commands:
                 say_command(command, 2)
     if repaired:
-        for problem in found.problems:
-            say(problem)
+        say_each(found.problems)
     if found.leftovers:
         leftovers = counted(len(found.leftovers), "unused file")
         echo(f"{leftovers} from interrupted work (harmless)")

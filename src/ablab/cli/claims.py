@@ -161,11 +161,11 @@ def _run_missing(
     """
     with progress(quiet, "loading PyTorch"):
         from ablab.analysis.request import requests_of
-        from ablab.api import Result, next_round, with_analyses
+        from ablab.api import READERS, Result, with_analyses
         from ablab.config import InputError, doing
         from ablab.execute.pause import pause_on_signals
         from ablab.execute.progress import Reporter
-        from ablab.execute.rounds import train_in_rounds
+        from ablab.execute.tune import train_experiment
         from ablab.logbook.claims import runnable
 
     paused = pause_on_signals()
@@ -187,13 +187,13 @@ def _run_missing(
         with progress(quiet, f"running {name}") as shown:
             told = shlex.join(command)
             requests = requests_of(asked.definition)
-            trained = train_in_rounds(
-                asked, store, options, told, Reporter(shown), paused, next_round
+            trained = train_experiment(
+                asked, store, options, told, Reporter(shown), paused, READERS
             )
             trained, analyzed = with_analyses(trained, requests, shown, paused)
             code = code if analyzed else 1
             with doing("writing the entry"):
-                result = Result.of(asked, trained)
+                result = Result.of(trained)
         if not result.complete:
             echo("interrupted; run the same command again to continue", err=True)
             return 130, lacking

@@ -1,5 +1,6 @@
 """Shared by all commands: options and output."""
 
+import itertools
 import json
 import math
 import shlex
@@ -7,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 import click
 
@@ -224,16 +225,27 @@ def say(
         err: Whether it is printed on standard error.
         bold: Whether it is a heading.
     """
+    shown = _lines(text, indent, hanging, sys.stderr if err else sys.stdout)
+    click.echo(click.style(shown, bold=True) if bold else shown, err=err)
+
+
+def say_each(texts: Iterable[str], indent: int = 0) -> None:
+    """Prints many sentences, as :func:`say` does each, a thousand at a time."""
+    texts = iter(texts)
+    while some := list(itertools.islice(texts, 1_000)):
+        click.echo("\n".join(_lines(text, indent, 2, sys.stdout) for text in some))
+
+
+def _lines(text: str, indent: int, hanging: int, stream: TextIO) -> str:
+    """The lines of a sentence."""
     from ablab.config import visible
     from ablab.config.table import output_width, wrapped
 
     space, text = " " * indent, visible(text)
-    stream = sys.stderr if err else sys.stdout
     lines = [text]
     if stream.isatty():
         lines = wrapped(text, output_width(stream) - indent, hanging)
-    shown = "\n".join(space + line for line in lines)
-    click.echo(click.style(shown, bold=True) if bold else shown, err=err)
+    return "\n".join(space + line for line in lines)
 
 
 def say_command(command: str, indent: int = 0, before: str = "") -> None:

@@ -23,7 +23,7 @@ from ablab.cli.pack import pack, unpack
 from ablab.cli.read import expect, read
 from ablab.cli.replay import replay
 from ablab.cli.serve import serve
-from ablab.cli.settle import settle
+from ablab.cli.settle import settle_command
 
 OK, SOME_FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
 _PACKAGE = Path(__file__).parents[1]
@@ -67,7 +67,7 @@ def ablab() -> None:
 for _command in (
     train.run,
     plan.plan,
-    settle,
+    settle_command,
     new,
     show.recipes,
     show.runs,

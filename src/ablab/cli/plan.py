@@ -83,11 +83,15 @@ def plan(
                 "threads": planned.threads,
                 "seconds": planned.seconds,
                 "seconds_range": [planned.estimate.low, planned.estimate.high],
-                "remarks": [*filter(None, [found.rounds]), *remarks(asked, planned, left)],
+                "remarks": [
+                    *filter(None, [*found.before, found.rounds]),
+                    *remarks(asked, planned, left),
+                ],
                 "bytes": _memory(planned, left),
                 "captured_bytes": found.captured_bytes,
                 "stacks": stacks,
                 "estimates": found.speeds.estimates,
+                **({} if found.tuning is None else {"tuning": _tuning(found.tuning)}),
             }
         )
         return
@@ -125,11 +129,22 @@ def plan(
         f"on {planned.device}: "
         f"about {planned.estimate}, {_memory(planned, left) / 2**20:,.0f} MiB"
     )
-    for line in filter(None, [found.rounds, *remarks(asked, planned, left)]):
+    for line in filter(None, [*found.before, found.rounds, *remarks(asked, planned, left)]):
         say(line)
     if found.captured_bytes:
         say(f"captures: about {found.captured_bytes / 1e6:,.1f} MB on disk")
     _print_estimates(found.speeds.estimates)
+
+
+def _tuning(before: Any) -> dict[str, Any]:
+    """What the trials of a tuning cost at most."""
+    return {
+        "experiment": before.experiment.name,
+        "runs": len(before.experiment.runs),
+        "left": len(before.left),
+        "seconds": before.plan.seconds,
+        "seconds_range": [before.plan.estimate.low, before.plan.estimate.high],
+    }
 
 
 def _print_estimates(estimates: list[dict[str, Any]]) -> None:

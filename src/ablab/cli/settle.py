@@ -5,10 +5,10 @@ from typing import Any
 import click
 
 from ablab.cli.common import execution_options, json_option, quiet_option, store_option
-from ablab.cli.train import train
+from ablab.cli.train import run
 
 
-@click.command()
+@click.command("settle")
 @click.argument("experiment")
 @click.argument("overrides", nargs=-1)
 @click.option(
@@ -34,7 +34,7 @@ from ablab.cli.train import train
 )
 @json_option
 @quiet_option
-def settle(
+def settle_command(
     experiment: str,
     overrides: tuple[str, ...],
     first: int | None,
@@ -52,13 +52,11 @@ def settle(
     trained again.
     """
 
-    def read() -> Any:
-        from ablab.experiments import experiment as read_experiment
+    def seeds_of(definition: Any) -> Any:
         from ablab.experiments.seeds import settling_seeds
 
-        asked = read_experiment(experiment, *overrides)
-        return read_experiment(
-            experiment, *overrides, seeds=settling_seeds(asked.definition, first, last)
-        )
+        return settling_seeds(definition, first, last)
 
-    return train(read, store, as_json, quiet, choices)
+    assert run.callback is not None, "it is a command"
+    code: int = run.callback(experiment, overrides, store, as_json, quiet, seeds_of, **choices)
+    return code

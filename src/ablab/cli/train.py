@@ -26,9 +26,15 @@ def _load_readers() -> None:
 
 
 def _next_round(store: Any, record: Any) -> Any:
-    from ablab.api import next_round
+    from ablab.read.next_round import next_round
 
     return next_round(store, record)
+
+
+def _trial_values(store: Any, record: Any, measure: str) -> Any:
+    from ablab.read.tuning import trial_values
+
+    return trial_values(store, record, measure)
 
 
 @click.command()
@@ -49,6 +55,7 @@ def run(
     store: str,
     as_json: bool,
     quiet: bool,
+    seeds_of: Callable[[Any], Any] | None = None,
     **choices: Any,
 ) -> int:
     """Plan, train and store an experiment, and write its logbook entry.
@@ -56,37 +63,21 @@ def run(
     EXPERIMENT is the name of a recipe or a YAML file. OVERRIDES set values (train.lr=1e-3) or add
     axes to the grid (model.d_model=8,16). Runs that are already trained are not trained again.
     """
-
-    def read() -> Any:
-        from ablab.experiments import experiment as read_experiment
-
-        return read_experiment(experiment, *overrides)
-
-    return train(read, store, as_json, quiet, choices)
-
-
-def train(
-    read: Callable[[], Any], store: str, as_json: bool, quiet: bool, choices: dict[str, Any]
-) -> int:
-    """Trains an experiment, shows its results, and returns the exit code.
-
-    Args:
-        read: Reads the experiment.
-        store: The folder of the store.
-        as_json: Whether to print JSON.
-        quiet: Whether to hide progress.
-        choices: The options of execution.
-    """
     options = make_options(**choices)
     from ablab.config import doing
+    from ablab.experiments import experiment as read_experiment
 
     with progress(quiet, "starting") as shown:
         with doing("reading the experiment"):
-            asked = read().resolve()
+            asked = read_experiment(experiment, *overrides)
+            if seeds_of is not None:  # those of another command, and not of the experiment
+                asked = read_experiment(experiment, *overrides, seeds=seeds_of(asked.definition))
+            asked.resolve()
         with doing("loading PyTorch"):  # and what reads results only later, so that it starts soon
+            from ablab.execute.orchestrate import orchestrate
             from ablab.execute.pause import pause_on_signals
             from ablab.execute.progress import Reporter
-            from ablab.execute.rounds import train_in_rounds
+            from ablab.execute.tune import Readers, rounds_of
         command = shlex.join(["ablab", *sys.argv[1:]])
         requests = []
         if asked.definition.get("analyze"):  # an unknown analysis is said before training
@@ -95,21 +86,37 @@ def train(
             requests = requests_of(asked.definition)
         paused = pause_on_signals()
         reporter = Reporter(shown)
-        trained = train_in_rounds(
-            asked, store, options, command, reporter, paused, _next_round, _load_readers
-        )
+        rounds = rounds_of(asked, store, options, reporter, Readers(_next_round, _trial_values))
+        for part, where, how in rounds:
+            rounds.done = orchestrate(part, where, how, command, reporter, paused, _load_readers)
+        trained = rounds.result
         with doing("writing the entry"):
             from ablab.api import Result, with_analyses
         trained, analyzed = with_analyses(trained, requests, shown, paused)
         with doing("writing the entry"):
-            result = Result.of(asked, trained)
-            summary = result.summary
-    statuses = [record.status for record in result.runs]
-    any_failed = any(status in ("failed", "diverged") for status in statuses)
+            result = Result.of(trained)
+            _ = result.summary, result.tuning, result.settled  # read while progress is shown
+    _show(result, as_json)
+    statuses = {record.status for record in result.runs}
+    any_failed = not statuses.isdisjoint(("failed", "diverged"))
+    if not result.complete:
+        say("interrupted; run the same command again to continue", err=True)
+        return 130
+    if any_failed:
+        say(
+            "some runs failed or diverged; list them with ablab runs, retry them with --retry",
+            err=True,
+        )
+    return 1 if any_failed or not analyzed else 0
+
+
+def _show(result: Any, as_json: bool) -> None:
+    """Shows a result: the final values of each variant, and what else was found."""
+    summary, tuning = result.summary, result.tuning
     if as_json:
         print_json(
             {
-                "experiment": asked.name,
+                "experiment": result.experiment.name,
                 "entry": str(result.entry),
                 "complete": result.complete,
                 "trained": result.trained,
@@ -117,6 +124,7 @@ def train(
                 **({} if result.settled is None else {"questions": result.settled.as_data()}),
                 **({} if result.halving is None else {"halving": result.halving.as_data()}),
                 "runs": [vars(record) for record in result.runs],
+                **({} if tuning is None else {"tuning": tuning.as_data()}),
             }
         )
     else:
@@ -134,16 +142,11 @@ def train(
         if result.halving is not None:
             click.echo()
             print_halving(result.halving)
+        if tuning is not None:
+            from ablab.cli.tuning import print_tuning
+
+            print_tuning(tuning)
         click.echo(f"\nentry: {result.entry}")
-    if not result.complete:
-        say("interrupted; run the same command again to continue", err=True)
-        return 130
-    if any_failed:
-        say(
-            "some runs failed or diverged; list them with ablab runs, retry them with --retry",
-            err=True,
-        )
-    return 1 if any_failed or not analyzed else 0
 
 
 def print_halving(found: Any) -> None:

@@ -36,12 +36,14 @@ Modules:
 - ``replay``: trains steps of a stored run again, with more statistics.
 - ``replay_report``: what a replay found.
 - ``resume``: the states that stored runs continue from.
+- ``rounds``: trains in rounds, where what comes next depends on what was found.
 - ``samples``: generates samples of texts when training ends.
 - ``setup``: sets up a claimed stack for training.
 - ``speeds``: measured and estimated speeds of this machine.
 - ``status``: a line on standard error that says what is being done.
 - ``stop_rules``: applies stop rules to stored steps.
 - ``time_left``: the time left while an experiment is trained.
+- ``tune``: trains trials, and then each variant with its best settings.
 - ``usage``: memory and load of a training process.
 - ``verify``: checks that a method agrees with the eager one and is fast enough.
 - ``worker``: the main function of a worker process.

@@ -32,6 +32,7 @@ class Options:
         address: Where the executor finds its machines, such as the address of a Ray cluster; None
             lets it look by itself.
         threads: Threads per process; None gives each an equal share of this machine's processors.
+        until: The step to which runs are trained for now, as by halving; None for their last one.
 
     Raises:
         InputError: An option has an invalid value.
@@ -46,6 +47,7 @@ class Options:
     break_leases: bool = False
     address: str | None = None
     threads: int | None = None
+    until: int | None = None
 
     def __post_init__(self) -> None:
         for name, value, allowed in (

@@ -50,6 +50,7 @@ class TrainedExperiment:
     Attributes:
         store: The store that holds it.
         record: The experiment in the store.
+        experiment: The experiment that was trained, with the ids that the store has for its runs.
         trained: How many runs had steps left when training began.
         complete: Whether training, with the analyses that follow it, reached its end; False if it
             was paused.
@@ -57,6 +58,7 @@ class TrainedExperiment:
 
     store: Store
     record: ExperimentRecord
+    experiment: Experiment
     trained: int
     complete: bool
 
@@ -70,7 +72,6 @@ def orchestrate(
     reporter: Reporter,
     should_pause: Callable[[], bool],
     while_training: Callable[[], object] = lambda: None,
-    until: int | None = None,
 ) -> TrainedExperiment:
     """Trains the missing steps of an experiment and stores them.
 
@@ -82,7 +83,6 @@ def orchestrate(
         reporter: Shows progress.
         should_pause: Called regularly; training pauses once it returns True.
         while_training: Called once in a thread while other processes train, if they do.
-        until: The step to which runs are trained for now, as by halving; None for the last step.
 
     Raises:
         InputError: An option or a pattern to watch is invalid. Nothing has been written.
@@ -94,18 +94,19 @@ def orchestrate(
         asked = _check(asked, path, options, reporter)
     opened = store if isinstance(store, Store) else Store(store, create=True)
     record = _register(asked, opened, options, command, reporter)
+    until = options.until
     left = steps_left(opened.members(record.id), until=until)
     if options.break_leases:
         for holder in break_leases(opened.index, list(left)):
             reporter.message(f"runs are taken over from {holder}")
     if not left and until is not None:
-        return TrainedExperiment(opened, record, 0, True)
+        return TrainedExperiment(opened, record, asked, 0, True)
     if not left:
         count = len(asked.runs)
         runs = "the run is" if count == 1 else f"all {count:,} runs are"
         reporter.message(f"nothing to train: {runs} in {opened.path}")
         sample_texts(opened, record, asked, reporter.message)
-        return TrainedExperiment(opened, record, 0, True)
+        return TrainedExperiment(opened, record, asked, 0, True)
     with doing("planning"):
         options = with_capacity(options)
         speeds = Speeds()
@@ -140,7 +141,7 @@ def orchestrate(
         compact(opened)
     if complete and until is None:
         sample_texts(opened, record, asked, reporter.message)
-    return TrainedExperiment(opened, record, len(left), complete)
+    return TrainedExperiment(opened, record, asked, len(left), complete)
 
 
 def _planned(

@@ -1,7 +1,7 @@
 """The plan of an experiment, made without writing anything, for people to read."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ablab.config.shown import Displayed, Shown
@@ -20,6 +20,14 @@ from ablab.execute.status import duration
 from ablab.experiments.experiment import Experiment
 from ablab.experiments.grid_text import several_text
 from ablab.experiments.halving import halving_of
+from ablab.experiments.search import check_search, planned_trials
+from ablab.experiments.trials import (
+    asked_tuning,
+    check_measure,
+    trial_experiment,
+    tuned_experiment,
+)
+from ablab.experiments.tuned_cells import is_to_tune
 from ablab.watching.step_statistics import check_watching
 
 
@@ -35,6 +43,9 @@ class PlannedExperiment(Displayed):
         captured_bytes: The size of what captures would write.
         speeds: The known speeds of this machine.
         first_round: If seeds are added, the plan of the first round; ``plan`` has the most seeds.
+        tuning: How the trials would be trained before, if variants are to be tuned: that is at most
+            what is left of them. The settings of the reported runs are not known before, so the
+            plan has others in their place; None if nothing is to be tuned.
     """
 
     experiment: Experiment
@@ -44,6 +55,7 @@ class PlannedExperiment(Displayed):
     captured_bytes: int
     speeds: Speeds = field(repr=False)
     first_round: Plan | None = None
+    tuning: "PlannedExperiment | None" = None
 
     @property
     def rounds(self) -> str:
@@ -76,6 +88,15 @@ class PlannedExperiment(Displayed):
         whole = len(self.left) == len(asked.runs)
         return told + (f", about {duration(self.plan.seconds * least / most)}" if whole else "")
 
+    @property
+    def before(self) -> list[str]:
+        """What the trials of a tuning cost at most, in a line; empty if nothing is to be tuned."""
+        if self.tuning is None:
+            return []
+        trials, plan = self.tuning.experiment, self.tuning.plan
+        count = counted(len(self.tuning.left), "run")
+        return [f"before, {trials.name}: at most {count} to train, about {plan.estimate}"]
+
     def shown(self) -> Shown:
         """The runs to train, the time they take, and a row for each stack."""
         asked, plan = self.experiment, self.plan
@@ -97,7 +118,7 @@ class PlannedExperiment(Displayed):
             f"about {plan.estimate}, {counted(plan.workers, 'process', 'processes')} "
             f"on {plan.device}",
             [
-                *filter(None, [self.news, self.rounds]),
+                *filter(None, [self.news, *self.before, self.rounds]),
                 *remarks(asked, plan, self.left),
             ],
             ["stack", "variants", "runs", "to train", "method", "time", "why"],
@@ -118,6 +139,8 @@ def plan_experiment(asked: Experiment, store: str | Path, options: Options) -> P
     Raises:
         InputError: The experiment or an option is invalid.
     """
+    if is_to_tune(asked.definition):
+        return _with_tuning(asked, store, options)
     speeds = Speeds()
     first = [run.id for run in asked.resolve().runs]
     if asked.settling is not None:
@@ -145,3 +168,16 @@ def plan_experiment(asked: Experiment, store: str | Path, options: Options) -> P
         begins = make_plan(some, options, own, speeds, before, stops)
     speeds.save()
     return PlannedExperiment(asked, plan, left, news, captured, speeds, begins)
+
+
+def _with_tuning(asked: Experiment, store: str | Path, options: Options) -> PlannedExperiment:
+    """The plans of an experiment whose variants are to be tuned, and of the trials."""
+    tuning = asked_tuning(asked)
+    check_search(tuning)
+    check_measure(asked)
+    settings = planned_trials(tuning, asked.name)
+    trials = trial_experiment(asked, [settings for _ in asked.variants]).experiment
+    before = plan_experiment(trials, store, options)
+    reported = tuned_experiment(asked, "", [settings[0] for _ in asked.variants])
+    found = plan_experiment(reported, store, options)
+    return replace(found, news=None, tuning=replace(before, news=None))

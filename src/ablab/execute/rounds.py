@@ -3,12 +3,12 @@
 What is found is read by rooms below this one, so the reader is an argument.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ablab.execute.options import Options
-from ablab.execute.orchestrate import TrainedExperiment, orchestrate
+from ablab.execute.orchestrate import TrainedExperiment
 from ablab.execute.progress import Reporter
 from ablab.experiments.experiment import Experiment
 from ablab.experiments.halving import halving_of
@@ -44,44 +44,69 @@ Next = Callable[[Store, ExperimentRecord], Round]
 """Reads an experiment after a round, and says what to train next; nothing if it is settled."""
 
 
-def train_in_rounds(
+Part = tuple[Experiment, Store | str | Path, Options]
+"""What is trained next, where, and how."""
+
+Parts = Generator[Part, TrainedExperiment, TrainedExperiment]
+"""What is trained, one part after another: each is sent what became of the one before, and the last
+is returned."""
+
+
+class Rounds(Iterator[Part]):
+    """The parts of a training, of which each depends on what became of those before.
+
+    The caller trains each part and keeps it as ``done``, which is the result after the last one.
+    A function that did so would be one more between a command and what trains.
+
+    Args:
+        parts: The parts.
+    """
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self.done: TrainedExperiment | None = None
+
+    def __next__(self) -> Part:
+        try:
+            return next(self._parts) if self.done is None else self._parts.send(self.done)
+        except StopIteration as end:
+            self.done = end.value
+            raise StopIteration from None
+
+    @property
+    def result(self) -> TrainedExperiment:
+        """What was trained."""
+        assert self.done is not None, "each training has a part"
+        return self.done
+
+
+def adding_seeds(
     asked: Experiment,
     store: Store | str | Path,
     options: Options,
-    command: str,
     reporter: Reporter,
-    should_pause: Callable[[], bool],
     following: Next,
-    while_training: Callable[[], object] = lambda: None,
-) -> TrainedExperiment:
-    """Trains an experiment; if it adds seeds, round after round until its questions are settled.
+) -> Parts:
+    """The parts of a training: if it adds seeds, rounds until its questions are settled, else one.
 
     With halving, rung after rung. Rounds need no record of their own: what to train next follows
     from what is stored.
 
     Args:
         asked: The experiment.
-        store: A store or its folder, which is created if it does not exist.
+        store: A store or its folder.
         options: How to run it.
-        command: The command line, for the logbook entry.
         reporter: Shows progress.
-        should_pause: Called regularly; training pauses once it returns True.
         following: Reads the experiment after a round.
-        while_training: Called once in a thread while other processes train, if they do.
-
-    Raises:
-        InputError: As for :func:`ablab.execute.orchestrate.orchestrate`.
     """
     if halving_of(asked.definition) is not None:
-        return _train_by_rungs(
-            asked, store, options, command, reporter, should_pause, following, while_training
-        )
+        return (yield from _by_rungs(asked, store, options, reporter, following))
     if asked.settling is None:
-        return orchestrate(asked, store, options, command, reporter, should_pause, while_training)
+        return (yield asked, store, options)
     trained = 0
     asked = _as_stored(asked, store)
     while True:
-        done = orchestrate(asked, store, options, command, reporter, should_pause, while_training)
+        done = yield asked, store, options
         store, trained = done.store, trained + done.trained
         done = replace(done, trained=trained)
         if not done.complete:
@@ -94,17 +119,14 @@ def train_in_rounds(
         asked = asked.with_seeds(found.seeds)
 
 
-def _train_by_rungs(
+def _by_rungs(
     asked: Experiment,
     store: Store | str | Path,
     options: Options,
-    command: str,
     reporter: Reporter,
-    should_pause: Callable[[], bool],
     following: Next,
-    while_training: Callable[[], object],
-) -> TrainedExperiment:
-    """Trains to one rung after another, pauses the variants that are cut, and trains the others."""
+) -> Parts:
+    """The parts of a training with halving: to one rung after another, then to the last step."""
     asked.resolve()
     halving = halving_of(asked.definition)
     assert halving is not None, "checked by the caller"
@@ -112,9 +134,7 @@ def _train_by_rungs(
     trained = 0
     while True:
         rung = _due(asked, store, rungs)
-        done = orchestrate(
-            asked, store, options, command, reporter, should_pause, while_training, rung
-        )
+        done = yield asked, store, replace(options, until=rung)
         store = done.store
         trained = max(trained, done.trained)  # no rung has more runs left than the one before
         done = replace(done, trained=trained)

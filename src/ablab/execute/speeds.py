@@ -75,6 +75,7 @@ class Speeds:
         self._data = read_measurements(self._path)
         self._product_seconds = self._data.get("power")
         self._notes: list[Callable[[Measurements], None]] = []  # not saved yet
+        self._slowdowns: dict[tuple[object, ...], float] = {}  # until the measurements change
 
     def save(self) -> None:
         """Writes the measurements; does nothing if the folder is not writable."""
@@ -86,10 +87,12 @@ class Speeds:
                 data["power"] = self._product_seconds
             write_text_atomically(self._path, json.dumps(data))
             self._data, self._notes = data, []
+            self._slowdowns.clear()
 
     def _note(self, note: Callable[[Measurements], None]) -> None:
         """Changes the measurements now, and again on what other processes saved meanwhile."""
         note(self._data)
+        self._slowdowns.clear()
         self._notes.append(note)
 
     def step(self, cost: StepCost, method: Method, threads: int, workers: int) -> float:
@@ -129,13 +132,16 @@ class Speeds:
         seconds = float(entry["seconds"])
         if not entry.get("timed"):
             return seconds
-        strains = [
-            math.log(other["strain"])
-            for other in self._data["steps"].values()
-            if "strain" in other
-            and all(other[name] == entry[name] for name in ("family", "threads", "workers"))
-        ]
-        return seconds * math.exp(sum(strains) / (len(strains) + 1))
+        alike = entry["family"], entry["threads"], entry["workers"]
+        if alike not in self._slowdowns:
+            strains = [
+                math.log(other["strain"])
+                for other in self._data["steps"].values()
+                if "strain" in other
+                and (other["family"], other["threads"], other["workers"]) == alike
+            ]
+            self._slowdowns[alike] = math.exp(sum(strains) / (len(strains) + 1))
+        return seconds * self._slowdowns[alike]
 
     def step_factor(self, cost: StepCost, method: Method, threads: int, workers: int) -> float:
         """By which factor :meth:`step` may be wrong in either direction."""

@@ -9,8 +9,11 @@
 - ``inactive``: keys that do not vary in a run, as stores record them and as readers see them
 - ``made_by``: the blocks of a grid that a stored experiment keeps beside its cells
 - ``grid_changes``, ``grid_overrides``: what sizes, arguments and overrides change in a grid
+- ``grid_data``: a grid as plain data
 - ``grid_text``, ``joint_keys``: a grid in one line, and which keys vary together
 - ``sweeps``, ``sweep_values``, ``whole_numbers``, ``plain_numbers``: numeric axes
+- ``tuning``, ``tuned_cells``: how variants are tuned, and the settings that were found
+- ``search``, ``trials``: what is tried, as an experiment of its own, and what is best
 - ``source``, ``unquoted_calls``: reads recipes, YAML files and mappings
 - ``definition_file``: a definition as a YAML file
 - ``header``, ``seeds``, ``sizes``, ``overrides``: the name, seeds, sizes, overrides

@@ -17,9 +17,10 @@ from ablab.experiments.expectations import (
     Expectation,
     read_expectations,
 )
-from ablab.experiments.grid import IDLE, INACTIVE, Cell, Grid, product_size
+from ablab.experiments.grid import IDLE, INACTIVE
 from ablab.experiments.grid_changes import apply_changes, change_grid, keys_set
 from ablab.experiments.grid_conditions import Stage, check_conditions
+from ablab.experiments.grid_data import grid_data
 from ablab.experiments.grid_overrides import apply_blocks, apply_overrides
 from ablab.experiments.grid_reader import read_grid
 from ablab.experiments.grid_text import grid_text
@@ -34,7 +35,7 @@ from ablab.experiments.header import (
 )
 from ablab.experiments.identity import digest
 from ablab.experiments.limits import check_depth, check_runs
-from ablab.experiments.made_by import made_by, restore
+from ablab.experiments.made_by import restore
 from ablab.experiments.outline import Outline, trained_part
 from ablab.experiments.overrides import Override, parse_overrides
 from ablab.experiments.parts import PARTS, TOP_LEVEL, check_without_data
@@ -47,6 +48,8 @@ from ablab.experiments.sizes import apply_size
 from ablab.experiments.source import read_source
 from ablab.experiments.stages import earlier_stages
 from ablab.experiments.tree import Origins, put
+from ablab.experiments.tuned_cells import discard_tuned, tuning_data, with_tuned
+from ablab.experiments.tuning import tuning_of, tuning_text
 from ablab.experiments.variant import Variant, variant_label
 from ablab.train.run import Run
 
@@ -204,7 +207,8 @@ class Experiment(Displayed):
             most = self.settling.last * len(self.variants)
             seeds = f"{self.settling.first} to {self.settling.last} seeds"
             runs = f"{len(self.seeds) * len(self.variants):,} to {counted(most, 'run')}"
-        return f"{self.heading}\n{grid}, {seeds}: {runs}"
+        tuned = tuning_text(tuning_of(self.definition), len(self.variants))
+        return f"{self.heading}\n{grid}, {seeds}: {runs}{tuned}"
 
 
 def experiment(
@@ -290,6 +294,7 @@ def _outline(
     parsed = [*arguments, *parsed]
     for each in parsed:
         decided.update(keys_set(each.key, None if each.is_axis else each.value))
+    discard_tuned(tree, [*settings, *(each.key for each in parsed)])
     parsed = apply_blocks(tree, parsed, origins, pending)
     context = SweepContext(_draws_name(tree, parsed), tree)
     grid = read_grid(tree.get("grid") or {}, tree.get("cells"), origins, context)
@@ -317,7 +322,8 @@ def _outline(
         **read_halving(tree.get("halving"), origins),
         **{key: tree[key] for key in ("size",) if key in tree},
         **{part: tree[part] for part in PARTS if part in tree},
-        **_grid_data(tree, grid, axes, cells),
+        **grid_data(tree, grid, axes, cells),
+        **tuning_data(tree, axes, cells, context, origins),
         "seeds": list(seeds) if settling is None else settling.as_data(),
         **({"expect": [each.as_data() for each in expectations]} if expectations else {}),
         **({"meant": meant} if meant else {}),
@@ -351,15 +357,15 @@ def _unknown_keys(tree: dict[str, Any], origins: Origins) -> list[Problem]:
 
 
 def _variants(tree: dict[str, Any], found: Outline, origins: Origins) -> tuple[Variant, ...]:
-    axes = found.axes
+    axes, cells = with_tuned(tree, found.definition, found.axes, found.cells, origins)
     checker = CellChecker(tree, axes, with_axes(origins, axes))
     return tuple(
         checker.variant(
-            {axis.key: cell.get(axis.key, IDLE).label for axis in axes},
+            {axis.key: cell.get(axis.key, IDLE).label for axis in found.axes},
             tuple(cell.get(axis.key, IDLE) for axis in axes),
             found.seeds,
         )
-        for cell in ticking(found.cells, len(found.cells), "checking", "variant")
+        for cell in ticking(cells, len(cells), "checking", "variant")
     )
 
 
@@ -367,28 +373,3 @@ def _draws_name(tree: Mapping[str, Any], overrides: Sequence[Override]) -> str:
     """The name of the experiment, from which the values of sweeps are drawn."""
     named = [each.value for each in overrides if each.key == "name"]
     return str(named[0] if named else tree.get("name"))
-
-
-def _grid_data(
-    tree: Mapping[str, Any], grid: Grid, axes: Sequence[Axis], cells: Sequence[Cell]
-) -> dict[str, Any]:
-    """The grid as plain data: its axes, and the cells if they are not all of their product."""
-    found: dict[str, Any] = {"grid": {axis.key: _axis_data(axis) for axis in axes}}
-    if len(cells) == product_size(axes) and all(len(cell) == len(axes) for cell in cells):
-        return found
-    found["cells"] = _cells_data(cells)
-    blocks = made_by(grid, axes, {**tree, **found})
-    return found | ({} if blocks is None else {"made_by": blocks})
-
-
-def _cells_data(cells: Sequence[Cell]) -> list[dict[str, Any]]:
-    return [{key: choice.label for key, choice in cell.items()} for cell in cells]
-
-
-def _axis_data(axis: Axis) -> Any:
-    if axis.key.split(".")[0] in TOP_LEVEL:
-        return [choice.label for choice in axis.choices]
-    return {
-        choice.label: {".".join(path): value for path, value in choice.assignments}
-        for choice in axis.choices
-    }

@@ -66,15 +66,16 @@ def apply_overrides(
         if key.split(".", maxsplit=1)[0] == "expect":
             expected = "expectations in the file of the experiment, or ablab expect"
             raise InputError(Problem("expect cannot be overridden", key, source, expected=expected))
-        if key in ("name", "question", "answer", "analyze", "logbook", "seeds", "halving"):
+        if key in ("name", "question", "answer", "analyze", "logbook", "seeds", "halving", "tune"):
             if override.is_axis:
                 check_key(key, source)
             tree[key] = override.value
             origins.mark((key,), source)
             continue
-        if key.startswith("halving.") and not override.is_axis:
-            put(tree, tuple(key.split(".")), override.value)
-            origins.mark(("halving",), source)
+        first = key.split(".", maxsplit=1)[0]
+        if first in ("halving", "tune") and not override.is_axis and tree.get(first) is not None:
+            put(tree, tuple(key.split(".", maxsplit=1)), override.value)
+            origins.mark(tuple(key.split(".", maxsplit=1)), source)
             continue
         path = check_key(key, source)
         value = None if override.is_axis else override.value

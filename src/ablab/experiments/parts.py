@@ -23,7 +23,7 @@ C = TypeVar("C", bound=Config)
 TOP_LEVEL = (
     "name", "question", "logbook", "task", "model", "train", "watch", "grid", "cells",
     "made_by", "seeds", "sizes", "size", "answer", "expect", "analyze", "meant",
-    "halving",
+    "halving", "tune", "tuned",
 )  # fmt: skip
 PARTS = ("task", "model", "train", "watch")
 

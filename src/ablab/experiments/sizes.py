@@ -20,7 +20,7 @@ class Size:
         name: The name that selects it.
         about: One sentence on what it leaves out or adds.
         settings: What it sets: dotted keys, ``grid.KEY`` (null removes the axis), ``seeds``,
-            ``answer``, ``halving``.
+            ``answer``, ``halving``, ``tune``.
     """
 
     name: str
@@ -133,11 +133,14 @@ def _set(
         axis = key.removeprefix("grid.")
         change_axis(tree, axis, value, source, pending)
         path = ("grid", axis)
-    elif key in ("seeds", "grid", "answer", "halving"):
+    elif key in ("seeds", "grid", "answer", "halving", "tune"):
         tree[key] = value
         path = (key,)
         if key == "grid":
             pending.clear()
+    elif key.startswith("tune."):
+        path = tuple(key.split(".", maxsplit=1))
+        put(tree, path, value)
     else:
         path = check_key(key, source)
         fix(tree, path, value, source, pending)  # the later setting wins: it is no axis any more

@@ -50,8 +50,8 @@ def sweep_values(
     """
     assert bounds.n is not None, "checked with n"
     if bounds.kind in DRAWN and paired:
-        shares = itertools.islice(_shares(name, key), bounds.n)
-        return [_at(bounds, share, whole) for share in shares]
+        shares = itertools.islice(uniform_shares(name, key), bounds.n)
+        return [at_share(bounds, share, whole) for share in shares]
     if bounds.kind in DRAWN:
         return _drawn(bounds, name, key, whole)
     space = np.geomspace if bounds.is_logarithmic else np.linspace
@@ -110,7 +110,7 @@ def sobol_rows(
     shares = ((integers ^ np.array(shifts, dtype=np.int64)) + 0.5) / 2**_BITS
     return [
         {
-            key: _at(each, float(share), is_whole(key))
+            key: at_share(each, float(share), is_whole(key))
             if isinstance(each, Bounds)
             else each[int(share * len(each))]
             for (key, each), share in zip(over.items(), row, strict=True)
@@ -133,8 +133,8 @@ def _drawn(bounds: Bounds, name: str, key: str, whole: bool) -> list[Number]:
     found: set[Number] = set()
     left: list[int] = []
     repeated = more = 0
-    for share in _shares(name, key):
-        value = _at(bounds, share, whole, more)
+    for share in uniform_shares(name, key):
+        value = at_share(bounds, share, whole, more)
         if left:
             value = left.pop(min(bisect.bisect_left(left, value), len(left) - 1))
         repeated = repeated + 1 if value in found else 0
@@ -150,7 +150,7 @@ def _drawn(bounds: Bounds, name: str, key: str, whole: bool) -> list[Number]:
     return sorted(found)
 
 
-def _at(bounds: Bounds, share: float, whole: bool, more: int = 0) -> Number:
+def at_share(bounds: Bounds, share: float, whole: bool, more: int = 0) -> Number:
     """The value below which a share of a range lies.
 
     The range of whole numbers is wider by a half at both ends, so that both ends are as likely as
@@ -182,7 +182,7 @@ def _within(bounds: Bounds, value: int) -> int:
     return min(max(value, math.ceil(bounds.low)), math.floor(bounds.high))
 
 
-def _shares(name: str, key: str) -> Iterator[float]:
+def uniform_shares(name: str, key: str) -> Iterator[float]:
     """Random numbers between 0 and 1."""
     for integer in _integers(name, key):
         yield ((integer >> 12) + 0.5) / 2**52

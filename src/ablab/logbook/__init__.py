@@ -51,6 +51,7 @@ Modules:
 - ``samples``: generated samples that were kept.
 - ``scales``: whether an axis is logarithmic.
 - ``shipped_claims``: the results that ablab ships for the claims of logbooks.
+- ``shown_variants``: the variants that are shown one by one, where there are many.
 - ``statistic_sections``: selects the statistics and incidents of an entry.
 - ``svg``: the style of static figures, and SVG output.
 - ``variant_curves``: the static figure of the variants' curves.

@@ -9,6 +9,8 @@ from ablab.experiments.seeds import settling_of
 from ablab.experiments.short_names import short_names
 from ablab.logbook.answer import Answer, answer_measure, find_answer
 from ablab.logbook.effect_words import comparison_in_words, interaction_in_words, trends_in_words
+from ablab.logbook.shown_variants import ShownVariants, shown_variants
+from ablab.logbook.variant_values import MeasuredVariants, variant_values
 from ablab.read.curves import Reading
 from ablab.read.curves.numbers import number
 from ablab.read.curves.pair_sentences import group_pair_sentence, pair_sentence
@@ -29,7 +31,7 @@ from ablab.read.measures import ENDED, measure_table
 from ablab.read.medians import spread_words
 from ablab.read.pairs import experiment_pairs
 from ablab.read.readings import experiment_readings
-from ablab.read.settling import Progress, settle
+from ablab.read.settling import Progress, questions_of
 from ablab.read.spikes import Explanation, explain
 from ablab.read.stopped import paused_at_rungs
 from ablab.read.verdicts import Verdict, verdicts
@@ -46,8 +48,8 @@ class Conclusions:
 
     Attributes:
         readings: The reading of each run's training loss, by run id.
-        variants: For each variant, its short name, its reading as text, and for each seed the run
-            id, the seed and the reading as text.
+        variants: For each variant that is shown, its short name, its reading as text, and for each
+            seed the run id, the seed and the reading as text.
         effects: The effects of the grid's settings, one item per measure.
         spikes: Explanations of the spikes of some runs.
         verdicts: The verdicts on expectations.
@@ -55,6 +57,8 @@ class Conclusions:
         halving: What halving decided; None for an experiment without it.
         answer: The answer to the question.
         sentences: Further findings, with their numbers.
+        measured: The answer's measure of all variants; None if it was not logged.
+        shown: The variants that are shown one by one.
     """
 
     readings: dict[str, Reading]
@@ -66,6 +70,8 @@ class Conclusions:
     halving: HalvingReport | None
     answer: Answer
     sentences: list[str]
+    measured: MeasuredVariants | None
+    shown: ShownVariants
 
     @property
     def judged(self) -> list[tuple[Verdict, str]]:
@@ -104,17 +110,39 @@ def find(
         *(_spiky(runs, readings, spikes) if done else []),
         *_troubled(runs),
     ]
+    measured, shown = shown_in_entry(record, runs, answer)
     return Conclusions(
         readings,
-        _variants(runs, readings, experiment_pairs(store, record, runs)),
+        _variants(shown.runs, readings, experiment_pairs(store, record, shown.runs)),
         effects,
         spikes,
         judged,
-        None if settling_of(record.definition) is None else settle(store, record),
+        None if settling_of(record.definition) is None else questions_of(store, record),
         halving_report(store, record),
         answer,
         sentences,
+        measured,
+        shown,
     )
+
+
+def shown_in_entry(
+    record: ExperimentRecord, runs: Sequence[RunRecord], answer: Answer | None
+) -> tuple[MeasuredVariants | None, ShownVariants]:
+    """The answer's measure of all variants, and the variants that are shown one by one.
+
+    Until all runs have ended, the values decide nothing: a live page shows the same ones all along.
+
+    Args:
+        record: The experiment.
+        runs: Its runs.
+        answer: The answer; None where it is not needed, as there are few variants.
+    """
+    measured = None
+    if answer is not None and answer.values is not None and answer.measure is not None:
+        measured = variant_values(record, answer.measure, answer.values, runs)
+    done = all(run.status in ENDED for run in runs)
+    return measured, shown_variants(runs, measured if done else None)
 
 
 def experiment_answer(store: Store, record: ExperimentRecord, runs: Sequence[RunRecord]) -> Answer:
@@ -165,6 +193,8 @@ def _effects(
     if not record.definition["grid"] or not any(run.status in _ENDED for run in runs):
         return []
     measures: dict[str | None, None] = dict.fromkeys([answer_measure(record), None])
+    if record.registration is not None and record.registration.answer is not None:
+        del measures[None]  # by default, it is the answer
     for name in record.levels:
         at = [
             reading

@@ -15,7 +15,7 @@ from ablab.read.curves.numbers import number
 from ablab.read.effects import Cell, Comparison, Effects
 from ablab.read.measure_words import measure_words
 
-_ROWS = 24  # maximum rows of a forest plot
+ROWS = 24  # maximum rows of a forest plot
 _PANELS = 4  # maximum panels of an interaction figure
 _NAME = 26  # maximum length of a value's name
 _ALONG = 44  # letters that fit below a panel
@@ -31,7 +31,7 @@ def forest(comparisons: Sequence[Comparison], measure: str) -> str:
         comparisons: The comparisons, from top to bottom; those without a difference are skipped.
         measure: The name of the measure.
     """
-    drawn = [each for each in comparisons if each.difference is not None][:_ROWS]
+    drawn = [each for each in comparisons if each.difference is not None][:ROWS]
     ratio = bool(drawn) and drawn[0].scale == "ratio"
     with figure_style():
         figure = Figure(figsize=(7.5, 0.9 + 0.32 * max(len(drawn), 1)), layout="constrained")

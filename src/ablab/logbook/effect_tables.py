@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ablab.experiments.short_names import setting_name, short_keys
-from ablab.logbook.effect_figures import forest, small_multiples
+from ablab.logbook.effect_figures import ROWS, forest, small_multiples
 from ablab.read.effects import Effects, robust_table, trend_table
 from ablab.read.effects.tables import comparison_table
 from ablab.read.measure_words import measure_words
@@ -46,6 +46,13 @@ class EffectTable:
     def is_tested(self) -> bool:
         """Whether there is a table of tests."""
         return bool(self.factorial or self.trends[1])
+
+    @property
+    def cut_words(self) -> str:
+        """How many of the comparisons the figure has, if not all."""
+        if len(self.factorial) <= ROWS:
+            return ""
+        return f"Of {len(self.factorial):,} comparisons, the first {ROWS} with a value are drawn."
 
     @property
     def remarks(self) -> str:

@@ -34,6 +34,7 @@ from ablab.logbook.plotdata import plot_data
 from ablab.logbook.repeat import FILE, repeat
 from ablab.logbook.samples import of_variants, shown_samples
 from ablab.logbook.scales import planned_ends
+from ablab.logbook.shown_variants import MOST
 from ablab.logbook.statistic_sections import incidents, shown_columns
 from ablab.logbook.variant_curves import both_losses, curves
 from ablab.logbook.variant_sections import variant_sections
@@ -42,6 +43,8 @@ from ablab.read.by_factor import by_factor
 from ablab.read.directions import column_direction
 from ablab.read.step_costs import step_costs
 from ablab.read.stopped import stop_caveat, stop_words
+from ablab.read.tuning import tuning_report
+from ablab.read.tuning_report import NOTE
 from ablab.store.digests import write_text_digested, write_texts_digested
 from ablab.store.metrics import (
     column_cells,
@@ -127,19 +130,22 @@ def _entry_content(store: Store, record: ExperimentRecord) -> dict[str, Any]:
     found = find(store, record, runs)
     grid = record.definition["grid"]
     direction = partial(column_direction, record)
-    drawn = drawn_curves(metrics, list(grid), direction, nullable_keys(grid))
-    by_factors = by_factor(store, record, runs)
-    drawn |= factor_curves(by_factors, runs, direction)
-    cells = column_cells(runs)
-    marks = {"train_loss": curve_marks(runs, found.readings)}
-    marks |= column_marks(store, record, runs, [name for name in DRAWN[1:] if name in drawn])
-    costs = step_costs(store, record, runs)
+    shown = found.shown.runs
+    drawn = drawn_curves(_of(metrics, shown), list(grid), direction, nullable_keys(grid))
+    by_factors = by_factor(store, record, shown)
+    drawn |= factor_curves(by_factors, shown, direction)
+    cells = column_cells(shown)
+    marks = {"train_loss": curve_marks(shown, found.readings)}
+    marks |= column_marks(store, record, shown, [name for name in DRAWN[1:] if name in drawn])
+    costs = step_costs(store, record, shown)
     main, ends = main_setting(record, found.answer.effects), planned_ends(runs)
     titles = column_titles(drawn)
-    factors = factor_section(by_factors, runs)
+    factors = factor_section(by_factors, shown)
+    troubles = [run for run in runs if run.status in ("diverged", "failed")]
+    restarted = _restarts(metrics, runs)
     notes, count = _notes(store, record)
-    variants = [run.variant for run in runs]
-    names = dict(zip(map(str, variants), short_names(variants), strict=True))
+    variants = {str(run.variant): run.variant for run in runs}
+    names = dict(zip(variants, short_names(list(variants.values())), strict=True))
     return variant_sections(store, record, runs, metrics, found, costs) | {
         "record": record,
         "repeat": repeat(store, record),
@@ -153,11 +159,15 @@ def _entry_content(store: Store, record: ExperimentRecord) -> dict[str, Any]:
         "full": _full(store, runs),
         "differing": differing_settings(store, runs, grid),
         "statuses": _counted(runs) + _stop_rule(record, runs),
-        "troubles": [run for run in runs if run.status in ("diverged", "failed")],
-        "restarts": _restarts(metrics, runs),
+        "troubles": troubles[:MOST],
+        "more_troubles": len(troubles) - MOST,
+        "restarts": restarted[:MOST],
+        "more_restarts": len(restarted) - MOST,
         "seconds": sum(run.seconds for run in runs),
         "segments": _facts(store, runs),
         "findings": found,
+        "tuning": tuning_report(store, record),
+        "tuning_note": NOTE,
         "effect_tables": [
             effect_table(each, stop_caveat(record, runs, parse_measure(each.measure)))
             for each in found.effects
@@ -174,19 +184,25 @@ def _entry_content(store: Store, record: ExperimentRecord) -> dict[str, Any]:
         }
         | _both_losses(drawn, record, cells, ends),
         "factors": factors,
-        "analyses": findings_sections(store, record, runs),
+        "analyses": findings_sections(store, record, shown),
         "factor_files": {name: svg for each in factors for name, svg in each.files.items()},
         "incidents": incidents(store, runs),
         "titles": titles,
         "plot": plot_data(
-            drawn, titles, record.levels, marks, cells, variant_costs(runs, costs), main, ends
+            drawn, titles, record.levels, marks, cells, variant_costs(shown, costs), main, ends
         ),
         "notes": notes,
         "notes_html": MarkdownIt("commonmark", {"html": False}).render(notes),
         "notes_begin": BEGIN,
         "notes_end": end_line(count),
-        "run_ids": [(run.run, names[str(run.variant)], run.seed, run.status) for run in runs],
+        "run_ids": [(run.run, names[str(run.variant)], run.seed, run.status) for run in shown],
+        "every_run": len(runs),
     }
+
+
+def _of(metrics: pl.DataFrame, runs: Sequence[RunRecord]) -> pl.DataFrame:
+    """The metrics of some runs."""
+    return metrics.filter(pl.col("run").is_in([run.run for run in runs]))
 
 
 def _both_losses(
@@ -259,7 +275,7 @@ def _base(record: ExperimentRecord) -> list[tuple[str, Any]]:
 
 def _counted(runs: list[RunRecord]) -> str:
     statuses = [run.status for run in runs]
-    return ", ".join(f"{statuses.count(status)} {status}" for status in dict.fromkeys(statuses))
+    return ", ".join(f"{statuses.count(status):,} {status}" for status in dict.fromkeys(statuses))
 
 
 def _stop_rule(record: ExperimentRecord, runs: list[RunRecord]) -> str:

@@ -1,7 +1,7 @@
 """The table of results: a row for each variant, with every run of each measure as a dot."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import polars as pl
@@ -55,7 +55,7 @@ class ResultTable:
     Attributes:
         header: The titles of the columns.
         scales: For each column, the range of its dots as text; empty without dots.
-        rows: The cells of each variant, in the grid's order.
+        rows: The cells of each variant that is shown, in the grid's order.
         notes: What the table needs to be understood: which runs learnt, which evaluation a
             held-out value is of, and what a stop rule decides.
     """
@@ -67,7 +67,11 @@ class ResultTable:
 
 
 def result_table(
-    record: ExperimentRecord, runs: Sequence[RunRecord], metrics: pl.DataFrame, answer: Answer
+    record: ExperimentRecord,
+    runs: Sequence[RunRecord],
+    metrics: pl.DataFrame,
+    answer: Answer,
+    shown: Collection[int] | None = None,
 ) -> ResultTable:
     """The answer's measure and the final measures of each variant.
 
@@ -76,6 +80,7 @@ def result_table(
         runs: Its runs.
         metrics: A row for each run and step, with the columns of the final measures.
         answer: The answer, with the values of its measure.
+        shown: The places of the variants with a row; by default, all have one.
     """
     last = {run.run: run.step for run in runs}
     ends = final_values(metrics, last)
@@ -88,6 +93,8 @@ def result_table(
     scales = ["", *(_scale_words(found) for _, found in measures), "", ""]
     rows = []
     for place, (name, group) in enumerate(zip(names, groups.values(), strict=True)):
+        if shown is not None and place not in shown:
+            continue
         cells = [_cell(found, found.variants[place]) for _, found in measures]
         rows.append([Cell(name), *cells, Cell(_statuses(group)), Cell(_steps(group))])
     ended = {run.run: ends[run.run] for run in runs if run.status in _ENDED}

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import groupby
 from typing import Any
 
@@ -96,7 +97,7 @@ class MeasuredVariants:
     cut: float | None
     variants: list[VariantValues]
 
-    @property
+    @cached_property  # an entry asks once for each variant
     def all_values(self) -> list[float]:
         """All values, those of the steps up to which a run was looked at included."""
         return [each for row in self.variants for each in (*row.values, *row.missed)]
@@ -111,7 +112,7 @@ class MeasuredVariants:
         above = min((each for each in known if each > self.cut), default=None)
         return None if below is None or above is None else (below, above)
 
-    @property
+    @cached_property
     def is_wide(self) -> bool:
         """Whether an axis of the values should be logarithmic."""
         known = self.all_values

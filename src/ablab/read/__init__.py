@@ -15,7 +15,7 @@ Modules:
 - ``effects``: the effects of settings, their interactions and their scaling.
 - ``family``: verdicts of one family, corrected for their number.
 - ``guessing``: the loss of guessing, which a run that did not learn keeps.
-- ``hypothesis_tests``: the statistical tests behind verdicts.
+- ``hypothesis_tests``: the runs that verdicts are about, and their values.
 - ``incidents``: finds the statistics that deviated first before an incident.
 - ``judgements``: outcomes of orders and ranges of numbers.
 - ``judging``: judges an expectation on measured runs, at a significance level.
@@ -23,6 +23,7 @@ Modules:
 - ``measure_words``: measures and columns in words.
 - ``measures``: computes a measure for each run.
 - ``medians``: medians over runs of which some did not get there.
+- ``next_round``: what an experiment that is trained in rounds trains next.
 - ``not_reached``: outcomes of relations between steps that some runs did not reach.
 - ``pairs``: training and held-out curves of stored runs, read together.
 - ``paused``: outcomes in which runs that halving paused lack a value.
@@ -40,6 +41,9 @@ Modules:
 - ``stopped``: runs that a stop rule ended.
 - ``summary``: final values of each variant, with median and range over seeds.
 - ``training_flops``: the arithmetic of a training step.
+- ``trend_tests``: tests of a trend over the values of a setting.
+- ``tuning``: what tuning found: the best settings, how flat the optimum is, what it cost.
+- ``tuning_report``: that as a table, sentences and plain data.
 - ``two_groups``: outcomes of relations between numbers of runs that learnt or did not.
 - ``verdicts``: verdicts on expectations.
 """

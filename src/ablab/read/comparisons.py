@@ -13,19 +13,12 @@ from ablab.experiments.expectations import Expectation
 from ablab.read.effects.compare import factor, too_wide
 from ablab.read.effects.inference import Estimate
 from ablab.read.effects.level import Levels, compare_levels
-from ablab.read.hypothesis_tests import (
-    Floats,
-    Sample,
-    apart,
-    gaps,
-    interval_text,
-    levels_of,
-    why_no_pair,
-)
+from ablab.read.hypothesis_tests import Floats, Sample, apart, gaps, levels_of, why_no_pair
 from ablab.read.judgements import Estimand, Found, Outcome
 from ablab.read.measured import shown
 from ablab.read.quantity import Quantity, factor_text
 from ablab.read.statistics.scales import Interval
+from ablab.read.trend_tests import interval_text
 
 
 def compare(

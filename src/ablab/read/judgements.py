@@ -12,17 +12,10 @@ import numpy as np
 
 from ablab.experiments.expectations import Expectation
 from ablab.read.effects.inference import estimate
-from ablab.read.hypothesis_tests import (
-    Floats,
-    Sample,
-    factor,
-    gaps,
-    interval_text,
-    spans_ratios,
-    trend,
-)
+from ablab.read.hypothesis_tests import Floats, Sample, gaps
 from ablab.read.quantity import Quantity, factor_text
 from ablab.read.statistics.scales import Average
+from ablab.read.trend_tests import factor, interval_text, spans_ratios, trend
 
 Outcome = Literal["held", "failed", "undecided"]
 Estimand = Literal["median", "mean", "difference", "ratio", "slope", "factor"]

@@ -181,13 +181,14 @@ def _curves(frame: pl.DataFrame, column: str, runs: list[RunRecord]) -> dict[str
     if column not in frame.columns:
         return {}
     ends = {run.run: run.step for run in runs}
-    found = {}
+    last = pl.DataFrame({"run": list(ends), "last": list(ends.values())}, strict=False)
     part = frame.select("run", "step", pl.col(column).cast(pl.Float64)).drop_nulls()
-    for (run,), rows in part.filter(pl.col(column).is_finite()).group_by("run"):
-        own = rows.filter(pl.col("step") <= ends[str(run)])
-        if own.height:
-            found[str(run)] = _Curve(own["step"].to_numpy(), own[column].to_numpy(), ends[str(run)])
-    return found
+    part = part.filter(pl.col(column).is_finite()).join(last, on="run", maintain_order="left")
+    part = part.filter(pl.col("step") <= pl.col("last"))
+    return {
+        str(run): _Curve(rows["step"].to_numpy(), rows[column].to_numpy(), ends[str(run)])
+        for (run,), rows in part.group_by("run")
+    }
 
 
 def _final(curve: _Curve, end: float | None) -> Measured:

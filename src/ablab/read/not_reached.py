@@ -14,7 +14,7 @@ import polars as pl
 from ablab.experiments.expectations import Expectation
 from ablab.experiments.measures import Measure
 from ablab.read.aligned import aligned, bounds, horizon
-from ablab.read.hypothesis_tests import ONE_SEED, Floats, Sample, apart, gaps, why_no_pair
+from ablab.read.hypothesis_tests import Floats, Sample, apart, gaps, why_no_pair
 from ablab.read.judgements import ALPHA, Found, Outcome, limits, of_range
 from ablab.read.measured import is_paused, shown
 from ablab.read.measures import is_step
@@ -29,6 +29,7 @@ from ablab.read.statistics.ranks import (
     most_are,
     step_by_step,
 )
+from ablab.read.trend_tests import ONE_SEED
 
 
 def order(sample: Sample, expectation: Expectation, measure: Measure, blocks: bool) -> Found:

@@ -160,7 +160,7 @@ class Progress:
         return f"{told}; {counted(len(self.wanted), 'variant')} continue with {most} seeds"
 
 
-def settle(store: Store, record: ExperimentRecord) -> Progress:
+def questions_of(store: Store, record: ExperimentRecord) -> Progress:
     """What is settled of an experiment that adds seeds, and which variants need more.
 
     Raises:

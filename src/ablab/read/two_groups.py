@@ -12,7 +12,7 @@ import numpy as np
 from ablab.experiments.expectations import Expectation
 from ablab.read.aligned import exact
 from ablab.read.effects.results import Results
-from ablab.read.hypothesis_tests import ONE_SEED, Floats, Sample, apart, gaps, why_no_pair
+from ablab.read.hypothesis_tests import Floats, Sample, apart, gaps, why_no_pair
 from ablab.read.judgements import Found, Outcome, limits, of_range
 from ablab.read.measured import shown
 from ablab.read.not_reached import few_ranks
@@ -26,6 +26,7 @@ from ablab.read.statistics.ranks import (
     most_are,
     step_by_step,
 )
+from ablab.read.trend_tests import ONE_SEED
 from ablab.tasks.config import Direction
 
 

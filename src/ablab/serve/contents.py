@@ -11,7 +11,7 @@ from ablab.experiments.experiment import variant_label
 from ablab.experiments.inactive import nullable_keys
 from ablab.experiments.seeds import seeds_text
 from ablab.experiments.tree import leaves
-from ablab.logbook.conclusions import experiment_answer
+from ablab.logbook.conclusions import experiment_answer, shown_in_entry
 from ablab.logbook.drawn_curves import DRAWN, column_titles, drawn_curves, variant_costs
 from ablab.logbook.entry import choices
 from ablab.logbook.factor_curves import factor_curves
@@ -19,10 +19,10 @@ from ablab.logbook.main_setting import main_setting, needs_main_setting
 from ablab.logbook.marks import column_marks
 from ablab.logbook.plotdata import PlotData, plot_data
 from ablab.logbook.scales import planned_ends
+from ablab.logbook.shown_variants import are_many
 from ablab.logbook.statistic_sections import incidents, shown_columns
 from ablab.read.by_factor import by_factor
 from ablab.read.directions import column_direction
-from ablab.read.effects import Effects
 from ablab.read.step_costs import step_costs
 from ablab.store.artifacts import list_artifacts
 from ablab.store.metrics import (
@@ -175,22 +175,22 @@ def experiment_data(store: Store, record: ExperimentRecord, version: str) -> str
     )
     direction = partial(column_direction, record)
     grid = record.definition["grid"]
+    every = store.runs(record)
+    needs_main = needs_main_setting(every)
+    needs_answer = needs_main or are_many(every)
+    answer = experiment_answer(store, record, every) if needs_answer else None
+    runs = shown_in_entry(record, every, answer)[1].runs
+    metrics = metrics.filter(pl.col("run").is_in([run.run for run in runs]))
     drawn = drawn_curves(metrics, list(grid), direction, nullable_keys(grid))
-    runs = store.runs(record)
     drawn |= factor_curves(by_factor(store, record, runs), runs, direction)
     cells = column_cells(runs)
     marks = column_marks(store, record, runs, [name for name in DRAWN if name in drawn])
     costs = variant_costs(runs, step_costs(store, record, runs))
-    main = main_setting(record, _effects(store, record, runs))
+    main = main_setting(record, answer.effects if answer is not None and needs_main else None)
     plot = plot_data(
-        drawn, column_titles(drawn), record.levels, marks, cells, costs, main, planned_ends(runs)
+        drawn, column_titles(drawn), record.levels, marks, cells, costs, main, planned_ends(every)
     )
-    return _live_document(version, plot, progress(store, runs))
-
-
-def _effects(store: Store, record: ExperimentRecord, runs: list[RunRecord]) -> Effects | None:
-    """The effects on the answer's measure, if the colours of curves depend on them."""
-    return experiment_answer(store, record, runs).effects if needs_main_setting(runs) else None
+    return _live_document(version, plot, progress(store, every))
 
 
 def run_data(store: Store, run: RunRecord, version: str) -> str:

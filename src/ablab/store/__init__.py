@@ -42,6 +42,7 @@ Modules:
 - ``set_aside``: moves damaged files to ``damaged/``.
 - ``shares``: a run's rows in a metrics part, with a digest of their values.
 - ``shipments``: what travels between the stores of a command and of other machines.
+- ``snapshot_files``: paths of snapshots, and whether their headers are right.
 - ``snapshots``: parameters and optimizer state as safetensors.
 - ``sources``: copies of users' modules.
 - ``staging``: rows and captures that may be discarded.

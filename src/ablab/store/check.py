@@ -18,6 +18,8 @@ __all__ = ["Checked", "Damage", "check_store", "leftovers"]
 
 
 _AT_ONCE = 5_000  # runs whose metrics are read together
+_NOT_RESUMABLE = """SELECT id, step FROM runs r WHERE step > 0 AND outcome IS NULL AND NOT EXISTS
+(SELECT 1 FROM snapshots WHERE run = r.id AND has_optimizer)"""
 
 
 @dataclass(frozen=True)
@@ -60,22 +62,19 @@ def check_store(store: Store) -> Checked:
     files.findings()
     files.others()
     problems += map(str, files.damages)
-    runs = store.index.rows("SELECT id, step, outcome FROM runs WHERE step > 0")
+    rows = store.index.rows("SELECT id, step FROM runs WHERE step > 0")
+    count = len(rows)
+    # The parts were read just now, and usually have all losses of a run, one after another.
+    rows = [row for row in rows if files.logged.get(row["id"], 0) < row["step"]]
     gaps: dict[str, int] = {}
-    if not problems:
-        gaps = _gaps(store, {row["id"]: row["step"] for row in runs}, problems)
-    resumable = {
-        row["run"] for row in store.index.rows("SELECT run FROM snapshots WHERE has_optimizer")
-    }
+    if rows and not problems:
+        gaps = _gaps(store, {row["id"]: row["step"] for row in rows}, problems)
     problems += [
         f"run {row['id']} is at step {row['step']} but has no snapshot to resume from"
-        for row in runs
-        if row["outcome"] is None and row["id"] not in resumable
+        for row in store.index.rows(_NOT_RESUMABLE)
     ]
     unused = leftovers(store)
-    return Checked(
-        problems, unused, len(runs), parts, snapshots, files.damages, files.uncovered, gaps
-    )
+    return Checked(problems, unused, count, parts, snapshots, files.damages, files.uncovered, gaps)
 
 
 def _gaps(store: Store, steps: dict[str, int], problems: list[str]) -> dict[str, int]:

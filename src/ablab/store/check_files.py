@@ -27,7 +27,7 @@ from ablab.store.paths import (
     tokenizer_path,
 )
 from ablab.store.shares import Share, shares
-from ablab.store.snapshots import check_snapshot
+from ablab.store.snapshot_files import check_snapshot
 from ablab.store.store import Store
 from ablab.tasks.subwords import content_digest
 
@@ -81,12 +81,15 @@ class StoreFiles:
     Attributes:
         damages: The files that are not what was written.
         uncovered: The files that have no digest and can be read.
+        logged: The step up to which the sound parts have every training loss of a run. Where parts
+            are not in the order of their steps, they may have more.
     """
 
     def __init__(self, store: Store, known: dict[str, dict[str, int]], problems: list[str]) -> None:
         self._store, self._known, self._problems = store, known, problems
         self.damages: list[Damage] = []
         self.uncovered: list[Path] = []
+        self.logged: dict[str, int] = {}
 
     def parts(self) -> int:
         """Checks metrics parts; returns their number."""
@@ -96,7 +99,9 @@ class StoreFiles:
             path = self._path(lambda part=part: metrics_path(self._store.path, part.file))  # type: ignore[misc]
             if path is None:
                 continue
-            found = part_damage(path, part)
+            frame, found = _read_part(path, part)
+            if frame is not None:
+                self._add_logged(frame, set(part.runs))
             if found is not None:
                 listed = "SELECT 1 FROM parts WHERE id = ?"
                 self._add(found, listed, part.id)  # unless another process merged it meanwhile
@@ -194,6 +199,20 @@ class StoreFiles:
             if found is not None:
                 self.damages.append(Damage(kind, path, found))
 
+    def _add_logged(self, frame: pl.DataFrame, listed: set[str]) -> None:
+        """Notes the training losses in a part of the runs that it is listed for."""
+        if "train_loss" not in frame.columns:
+            return
+        rows = frame.filter(pl.col("step") > 0, pl.col("train_loss").is_not_null())
+        step = pl.col("step")
+        spans = rows.group_by("run").agg(
+            step.min().alias("first"), step.max().alias("last"), step.n_unique().alias("steps")
+        )
+        for run, first, last, steps in spans.iter_rows():
+            before = self.logged.get(run, 0)
+            if run in listed and first <= before + 1 and steps == last - first + 1:
+                self.logged[run] = max(before, last)
+
     def _path(self, make: Callable[[], Path]) -> Path | None:
         """A path that the index lists; None if the index has no valid name."""
         try:
@@ -228,14 +247,14 @@ class StoreFiles:
             self.damages.append(found)
 
 
-def part_damage(path: Path, part: Part) -> Damage | None:
-    """What is wrong with a metrics part; None if nothing is."""
+def _read_part(path: Path, part: Part) -> tuple[pl.DataFrame | None, Damage | None]:
+    """The rows of a metrics part, or what is wrong with it."""
     try:
         reason = damage(path, part.digests)
         if reason is None and not part.digests and path.stat().st_size != part.bytes:
             reason = f"{path.stat().st_size} bytes, but the index says {part.bytes}"
     except FileNotFoundError:
-        return Damage("metrics", path, "missing", part=part, lost=part.shares)
+        return None, Damage("metrics", path, "missing", part=part, lost=part.shares)
     except OSError as error:
         reason = f"it cannot be read ({error.strerror})"
     frame = None
@@ -244,12 +263,13 @@ def part_damage(path: Path, part: Part) -> Damage | None:
         sound = _sound(part, frame)
     except (DamagedError, OSError, pl.exceptions.PolarsError) as error:
         reason, sound = reason or str(error), []
-    lost = tuple(each for each in part.shares if each.run not in sound)
+    whole = set(sound)
+    lost = tuple(each for each in part.shares if each.run not in whole)
     if reason is None and (lost or (part.shares and len(part.shares) != len(sound))):
         reason = "its rows are not what was written"
     if reason is None:
-        return None
-    return Damage("metrics", path, reason, part=part, lost=lost, sound=tuple(sound))
+        return frame, None
+    return None, Damage("metrics", path, reason, part=part, lost=lost, sound=tuple(sound))
 
 
 def _sound(part: Part, frame: pl.DataFrame) -> list[str]:

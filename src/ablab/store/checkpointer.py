@@ -15,7 +15,8 @@ from ablab.store.initial import record_initial
 from ablab.store.leases import Owner
 from ablab.store.parts import add_part, write_part
 from ablab.store.shares import KEYS
-from ablab.store.snapshots import snapshot_path, write_snapshot
+from ablab.store.snapshot_files import snapshot_path
+from ablab.store.snapshots import write_snapshot
 from ablab.store.store import Store, timestamp
 from ablab.train.loop import Checkpoint, Checkpointer, WatchedStep
 from ablab.train.stack import Stack

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from ablab.config import InputError, Problem
 from ablab.config.files import PARTIAL, write_atomically
+from ablab.experiments.tuned_cells import digest_of_trials
 from ablab.store.artifacts import check_space
 from ablab.store.file_system import network_problem
 from ablab.store.index import StoreError
@@ -57,6 +58,8 @@ def pack(
 ) -> tuple[int, Transferred]:
     """Writes an experiment with its runs as a pack; returns its size in bytes and what is in it.
 
+    The trials by which it was tuned are in it, too.
+
     Runs may be trained meanwhile: the data are those of one moment. A run whose metrics or last
     snapshot are lost is in it as a planned one.
 
@@ -73,14 +76,23 @@ def pack(
     with _temporary_folder(to) as root:
         copied = Store(root, create=True)
         try:
-            done = transfer(store, copied, [record], snapshots)
+            done = transfer(store, copied, [*_trials(store, record), record], snapshots)
             with copied.index.transaction() as connection:
-                connection.execute("UPDATE experiments SET entry = ?", (record.entry,))
+                connection.execute(
+                    "UPDATE experiments SET entry = ? WHERE name = ?", (record.entry, record.name)
+                )
         finally:
             copied.close()
         entry = [] if record.entry is None else _entry_files(store.path, record.entry)
         size = write_atomically(to, lambda partial: _zip(root, store.path, entry, partial))
         return size, done
+
+
+def _trials(store: Store, record: ExperimentRecord) -> list[ExperimentRecord]:
+    """The experiment by which an experiment was tuned, if it was and the store has it."""
+    digest = digest_of_trials(record.definition)
+    found = None if digest is None else store.experiment_of_digest(digest)
+    return [] if found is None else [found]
 
 
 def _entry_files(store: Path, entry: str) -> list[Path]:

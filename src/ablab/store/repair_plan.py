@@ -1,5 +1,6 @@
 """What can be done about damaged files: which steps are trained or replayed again, from where."""
 
+import json
 import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -58,7 +59,9 @@ def plan_repair(store: Store, checked: Checked, without: Iterable[str] = ()) -> 
     """
     excluded = set(without)
     damages = [each for each in checked.damages if not excluded & concerned(each)]
-    rows = {row["id"]: row for row in store.index.rows("SELECT id, step, outcome FROM runs")}
+    named = {*checked.gaps, *(run for each in damages for run in concerned(each))}
+    query = "SELECT id, step, outcome FROM runs WHERE id IN (SELECT value FROM json_each(?))"
+    rows = {row["id"]: row for row in store.index.rows(query, json.dumps(sorted(named)))}
     first = dict(checked.gaps) | _first_lost(store, damages, rows)
     damaged = {
         (each.run, each.step)

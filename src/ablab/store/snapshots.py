@@ -8,7 +8,6 @@ restart from its best state, the snapshot also holds that state as ``best/…`` 
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -19,7 +18,7 @@ from ablab.config import Problem
 from ablab.store.digests import Written, damage, digests_of, write_digested
 from ablab.store.index import StoreError
 from ablab.store.parts import REPAIR
-from ablab.store.paths import run_snapshot_path
+from ablab.store.snapshot_files import snapshot_path
 from ablab.store.store import Store
 from ablab.train.optimizer import like_parameters
 from ablab.train.parameter_layout import ParameterLayout
@@ -28,15 +27,6 @@ from ablab.train.stack import RunState
 
 _SLOT = "optimizer"
 _BEST, _LATEST = "best", "latest"
-
-
-def snapshot_path(store: Store, run: str, step: int) -> Path:
-    """The path of a snapshot.
-
-    Raises:
-        StoreError: The index is damaged, or something on the way is a link.
-    """
-    return run_snapshot_path(store.path, run, step)
 
 
 def write_snapshot(
@@ -129,26 +119,6 @@ def _rows(
         return tensors[full] if full in tensors else row(f"{_SLOT}/{name}/")
 
     return row(""), {name: state(name) for name in optimizer_state}
-
-
-def check_snapshot(path: Path, size: int, has_optimizer: bool) -> None:
-    """Reads a snapshot's header and compares it with the index entry.
-
-    Raises:
-        StoreError: The snapshot is missing or damaged, or differs from its index entry.
-    """
-    try:
-        with safe_open(path, framework="pt") as file:
-            names, metadata = list(file.keys()), file.metadata() or {}
-        own = (metadata.get("run"), metadata.get("step")) == (path.parent.name, path.stem)
-        if (
-            not own
-            or path.stat().st_size != size
-            or has_optimizer != ("optimizer" in metadata or any("/" in name for name in names))
-        ):
-            raise StoreError(Problem("a snapshot is not the one in the index", given=str(path)))
-    except (SafetensorError, OSError) as error:
-        raise StoreError(Problem(f"damaged snapshot ({error})", given=str(path))) from error
 
 
 def _read(

@@ -210,6 +210,11 @@ class Store:
             )
         return experiment_record(rows[0], scalar_records(self.index))
 
+    def experiment_of_digest(self, digest: str) -> ExperimentRecord | None:
+        """The experiment with a digest; None if the store does not have it."""
+        rows = self.index.rows(f"{_EXPERIMENTS} WHERE e.digest = ?", digest)
+        return experiment_record(rows[0], scalar_records(self.index)) if rows else None
+
     def runs(
         self, experiment: ExperimentRecord | None = None, first: int = 0, count: int | None = None
     ) -> list[RunRecord]:

@@ -22,7 +22,7 @@ ON CONFLICT (experiment, state) DO UPDATE SET runs = runs + excluded.runs;"""
 _ADD = """INSERT INTO sums SELECT m.experiment, {status}, {sign}1, {sign}min(r.step, m.steps),
 {sign}m.steps FROM {of} ON CONFLICT (experiment, state) DO UPDATE SET
 runs = runs + excluded.runs, done = done + excluded.done, steps = steps + excluded.steps;"""
-_TIDY = "DELETE FROM sums WHERE runs = 0;"
+_TIDY = "DELETE FROM sums WHERE runs = 0 AND experiment {those};"
 
 
 def keep_sums(connection: sqlite3.Connection) -> None:
@@ -37,31 +37,41 @@ def keep_sums(connection: sqlite3.Connection) -> None:
     remove, add = ("-", "OLD"), ("", "NEW")
     apart = _SHARED.format(sign="-", row="OLD", others=0)  # after the row has gone
     together = _SHARED.format(sign="", row="NEW", others=1)
+    tidy = _TIDY.format(those="= 0")
     for name, event, body in (
         ("parted", "DELETE ON members", apart),
         ("joined", "INSERT ON members", together),
         ("passed", "UPDATE OF run ON members WHEN OLD.run != NEW.run", apart + together),
     ):
         connection.execute(
-            f"CREATE TEMP TRIGGER IF NOT EXISTS sums_{name} AFTER {event} BEGIN {body} {_TIDY} END"
+            f"CREATE TEMP TRIGGER IF NOT EXISTS sums_{name} AFTER {event} BEGIN {body} {tidy} END"
         )
-    for name, event, source, changes in (
-        ("moved", "UPDATE OF step, outcome ON runs", of_run, (remove, add)),
-        ("added", "INSERT ON members", of_member, (add,)),
+    of_old = "= OLD.experiment"
+    for name, event, source, changes, those in (
+        (
+            "moved",
+            "UPDATE OF step, outcome ON runs",
+            of_run,
+            (remove, add),
+            "IN (SELECT experiment FROM members WHERE run = NEW.id)",
+        ),
+        ("added", "INSERT ON members", of_member, (add,), "= NEW.experiment"),
         (
             "changed",
             "UPDATE OF experiment, run, steps, stopped ON members",
             of_member,
             (remove, add),
+            of_old,
         ),
-        ("dropped", "DELETE ON members", of_member, (remove,)),
+        ("dropped", "DELETE ON members", of_member, (remove,), of_old),
     ):
+        tidy = _TIDY.format(those=those)
         body = " ".join(
             _ADD.format(status=STATUS, sign=sign, of=source.format(row=row))
             for sign, row in changes
         )
         connection.execute(
-            f"CREATE TEMP TRIGGER IF NOT EXISTS sums_{name} AFTER {event} BEGIN {body} {_TIDY} END"
+            f"CREATE TEMP TRIGGER IF NOT EXISTS sums_{name} AFTER {event} BEGIN {body} {tidy} END"
         )
 
 

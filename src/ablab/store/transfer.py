@@ -34,7 +34,7 @@ from ablab.store.index import StoreError
 from ablab.store.leases import Owner
 from ablab.store.parts import WrittenPart, add_part, write_part
 from ablab.store.paths import SUFFIXES, finding_path, tokenizer_path
-from ablab.store.snapshots import check_snapshot, snapshot_path
+from ablab.store.snapshot_files import check_snapshot, snapshot_path
 from ablab.store.sources import copy_source, source_files, sources_in
 from ablab.store.store import ExperimentRecord, Store
 from ablab.store.table_rows import insert_missing, last_snapshots, rows_with

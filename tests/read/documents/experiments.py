@@ -51,6 +51,22 @@ def late(path):
             ["expect", "addition", "final(loss) is below 2"]]  # fmt: skip
 
 
+def added_seeds(path):
+    """Seeds that were added: one question is settled, the other one open."""
+    axes, seeds = {"model.d_model": [8, 16, 32]}, {"from": 3, "to": 12}
+    asked = grid(steps=20, seeds=seeds, grid=axes, expect=[
+        "final(loss) is lower where model.d_model=16 than where model.d_model=8",
+        "final(loss) is lower where model.d_model=32 than where model.d_model=16",
+    ])  # fmt: skip
+
+    def curve(keys, seed, steps):
+        width = keys["model.d_model"]
+        return 1 + (width == 8) + 0.1 * noise(width, seed) + 0 * steps
+
+    fill(path, asked, curve)
+    return [["expect", "made-up"], ["effects", "made-up"]]
+
+
 def bundles(path):
     """A numeric and a categorical setting that interact."""
     axes = {"model.d_model": [8, 16, 32], "how": HOW}
@@ -254,6 +270,6 @@ def not_trained(path):
 
 
 STORES = [
-    lines, late, bundles, one_seed, broken, ratios, unreached, learning, many_seeds, best_rates,
-    best_rates_of_one_seed, alike, predictions, sweep, not_trained,
+    lines, late, added_seeds, bundles, one_seed, broken, ratios, unreached, learning, many_seeds,
+    best_rates, best_rates_of_one_seed, alike, predictions, sweep, not_trained,
 ]  # fmt: skip

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from ablab.read.statistics import groups
 from ablab.read.statistics.groups import guessing_cut, notice_cut
 
 
@@ -49,3 +50,32 @@ def test_values_near_the_end_of_their_range_are_not_two_groups():
     assert np.isnan(notice_cut(1 - errors, least_gap=0.2))
     errors[0, 3] = 0.8
     assert notice_cut(1 - errors, least_gap=0.2) == pytest.approx(1 - (0.8 + 0.0012) / 2)
+
+
+def drawn_groups(random, number):
+    """Cells with missing runs, equal values, and one or two groups, (2, cells, seeds)."""
+    values = 0.05 * random.normal(size=(2, random.integers(1, 7), random.integers(1, 9)))
+    if number % 3:
+        values += np.where(random.random(values.shape) < 0.4, random.choice([1.0, 3.0, 1e4]), 0)
+    if number % 4 == 0:
+        values = np.round(values, 1)
+    if number % 2:
+        values[random.random(values.shape) < 0.3] = np.nan
+    return values
+
+
+def test_the_quick_bound_passes_over_no_cut(monkeypatch):
+    random, found = np.random.default_rng(0), 0
+    for number in range(300):
+        values = drawn_groups(random, number)
+        quick = notice_cut(values)
+        with monkeypatch.context() as patched:
+            patched.setattr(groups, "_promising", lambda v: np.ones((2, v[0].size - 1), bool))
+            np.testing.assert_array_equal(quick, notice_cut(values))
+        found += int(np.isfinite(quick).sum())
+    assert found > 50
+
+
+def test_the_quick_bound_leaves_few_places():
+    values = np.random.default_rng(0).normal(size=(1, 200, 10))
+    assert groups._promising(values).mean() < 0.01

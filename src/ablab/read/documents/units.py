@@ -105,6 +105,7 @@ UNITS = {
     "Verdict.seen": _RUNS,
     "Verdict.p": _PROBABILITY,
     "Verdict.counts": _RUNS,
+    "Verdict.settled": _SEEDS,
     "Calibration.stated": _PROBABILITY,
     "Calibration.held": _FRACTION,
     "Calibration.count": "expectations",

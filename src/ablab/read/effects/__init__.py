@@ -11,6 +11,7 @@ Modules:
 - ``interactions``: tests for interactions between settings.
 - ``joint``: settings that vary together, as one.
 - ``level``: the difference of two levels over seeds.
+- ``level_means``: the mean of each level, corrected for missing runs.
 - ``pairwise``: counts and levels of two values of a setting.
 - ``paused_runs``: effects of an experiment of which halving paused runs.
 - ``power``: the number of seeds that a comparison needs.

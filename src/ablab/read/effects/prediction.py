@@ -10,8 +10,9 @@ from ablab.config import InputError, Problem
 from ablab.experiments.expectations import LEAST_LEVELS
 from ablab.read.effects.compare import factor
 from ablab.read.effects.inference import Interval
+from ablab.read.effects.level_means import level_means
 from ablab.read.effects.results import Array, Others, Results
-from ablab.read.effects.scaling import Form, level_means, scaling
+from ablab.read.effects.scaling import Form, scaling
 
 _DECISIVE = 10.0
 """A relation whose AIC is higher by more has no support (Burnham and Anderson, 2002)."""

@@ -17,6 +17,7 @@ from statsmodels.regression.linear_model import OLS
 from ablab.config import InputError, Problem
 from ablab.read.effects.compare import factor
 from ablab.read.effects.inference import ALPHA, Interval, estimate
+from ablab.read.effects.level_means import level_means
 from ablab.read.effects.results import Array, Others, Results
 
 Form = Literal["power law", "exponential"]
@@ -158,9 +159,10 @@ def scaling(results: Results, of: str, others: Others = "all") -> Scaling:
     values, levels = values[order], levels[order]
     fits = []
     if len(levels) > 1:
+        means = level_means(values)
         if levels[0] > 0:
-            fits.append(_fit("power law", np.log(levels), levels, values))
-        fits.append(_fit("exponential", levels, levels, values))
+            fits.append(_fit("power law", np.log(levels), levels, values, means))
+        fits.append(_fit("exponential", levels, levels, values, means))
     found = [fit for fit in fits if fit is not None]
     if len(levels) > 2:  # both forms fit two points exactly; rounding must not rank them
         found.sort(key=lambda fit: fit[1])
@@ -177,7 +179,9 @@ def scaling(results: Results, of: str, others: Others = "all") -> Scaling:
     )
 
 
-def _fit(form: Form, x: Array, levels: Array, values: Array) -> tuple[Fit, float] | None:
+def _fit(
+    form: Form, x: Array, levels: Array, values: Array, means: Array
+) -> tuple[Fit, float] | None:
     """A fit, and the logarithm of the mean squared residual of the levels.
 
     Args:
@@ -185,6 +189,7 @@ def _fit(form: Form, x: Array, levels: Array, values: Array) -> tuple[Fit, float
         x: The quantity in which the logarithm of the measure is linear, (levels,).
         levels: The setting's values, (levels,).
         values: The logarithms of the measure, (levels, cells, seeds).
+        means: Their means by level, (levels,).
     """
     slopes = _slopes(x, values)
     if not len(slopes):
@@ -194,7 +199,6 @@ def _fit(form: Form, x: Array, levels: Array, values: Array) -> tuple[Fit, float
     step = _step(form, slope, levels)
     logs = float(np.log(step)) if form == "power law" else step
     ends = None if interval is None else sorted(factor(end * logs) for end in interval)
-    means = level_means(values)
     line = OLS(means, np.column_stack([np.ones_like(x), x])).fit()
     off = float(np.abs(line.resid).max())
     spread = float(((means - means.mean()) ** 2).sum())
@@ -236,21 +240,6 @@ def _slopes(x: Array, values: Array) -> Array:
         if square and most >= enough:
             slopes.append(product / square)
     return np.array(slopes)
-
-
-def level_means(values: Array) -> Array:
-    """The mean of each level, corrected for missing runs, (levels,).
-
-    Least squares with a constant for each cell and seed; plain means if no run is missing.
-    """
-    level, cell, seed = np.nonzero(np.isfinite(values))
-    block = cell * values.shape[2] + seed
-    blocks = np.unique(block)
-    design = np.column_stack(
-        [level[:, None] == np.arange(len(values)), (block[:, None] == blocks)]
-    ).astype(np.float64)
-    solved = np.linalg.lstsq(design, values[level, cell, seed], rcond=None)[0]
-    return np.asarray(solved[: len(values)] + solved[len(values) :].mean())
 
 
 def _step(form: Form, slope: float, levels: Array) -> float:

@@ -13,8 +13,9 @@ from scipy.stats import page_trend_test, rankdata, spearmanr
 
 from ablab.config.wording import counted
 from ablab.read.effects.inference import ALPHA, Interval, holm
+from ablab.read.effects.level_means import level_means
 from ablab.read.effects.results import Array, Better, Results
-from ablab.read.effects.scaling import is_numeric, level_means
+from ablab.read.effects.scaling import is_numeric
 from ablab.read.effects.sentences import number, p_value
 
 MANY = 7

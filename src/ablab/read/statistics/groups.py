@@ -75,33 +75,39 @@ def guessing_cut(values: Array, level: float) -> float:
 def _promising(values: Array) -> Flags:
     """The places in the order of values at which a cut may be found, (…, values - 1).
 
-    A quick bound from cumulative sums, which rounding cannot make too strict; the exact spread is
-    computed at the few places that remain.
+    A quick bound from cumulative sums over each cell, which rounding cannot make too strict; the
+    exact spread is computed at the few places that remain.
     """
     cells, seeds = values.shape[-2:]
-    flat = values.reshape(*values.shape[:-2], cells * seeds)
-    order = np.argsort(flat, axis=-1)  # NaN last
-    ordered = np.take_along_axis(flat, order, axis=-1)
-    known = np.isfinite(ordered)
+    lead = values.shape[:-2]
+    values = np.sort(values, axis=-1)  # within cells; NaN last
+    known = np.isfinite(values)
     with np.errstate(invalid="ignore"):
-        middle = np.where(known, ordered, 0.0).sum(-1) / np.maximum(known.sum(-1), 1)
-    centred = np.where(known, ordered - middle[..., None], 0.0)
-    mine = ((order // seeds)[..., None] == np.arange(cells)) & known[
-        ..., None
-    ]  # (…, values, cells)
+        middle = np.where(known, values, 0.0).sum((-2, -1)) / np.maximum(known.sum((-2, -1)), 1)
+    centred = np.where(known, values - middle[..., None, None], 0.0)
+    # A value that passes from above the cut to below it changes the spread of its own cell only.
     n, sums, squares = (
-        np.cumsum(mine * each, axis=-2)
-        for each in (1.0, centred[..., None], centred[..., None] ** 2)
+        np.concatenate([np.zeros((*lead, cells, 1)), np.cumsum(each, axis=-1)], axis=-1)
+        for each in (known * 1.0, centred, centred**2)
     )
-    square, degrees = np.zeros(flat[..., 1:].shape), np.zeros(flat[..., 1:].shape)
+    square, degrees = np.zeros(n.shape), np.zeros(n.shape)  # of both sides, (…, cells, seeds + 1)
     for m, total, total_square in (
-        (n[..., :-1, :], sums[..., :-1, :], squares[..., :-1, :]),
-        *((n[..., -1:, :] - n[..., :-1, :], sums[..., -1:, :] - sums[..., :-1, :],
-           squares[..., -1:, :] - squares[..., :-1, :]),),
-    ):  # fmt: skip
-        square += (total_square - total**2 / np.maximum(m, 1)).sum(axis=-1)
-        degrees += np.maximum(m - 1, 0).sum(axis=-1)
-    rounding = 1e-11 * squares[..., -1:, :].sum(axis=-1)
+        (n, sums, squares),
+        (n[..., -1:] - n, sums[..., -1:] - sums, squares[..., -1:] - squares),
+    ):
+        square += total_square - total**2 / np.maximum(m, 1)
+        degrees += np.maximum(m - 1, 0)
+    flat = values.reshape(*lead, cells * seeds)
+    order = np.argsort(flat, axis=-1, kind="stable")  # equal values of a cell stay in its order
+    ordered = np.take_along_axis(flat, order, axis=-1)
+    square, degrees = (
+        each[..., 0].sum(axis=-1)[..., None]
+        + np.cumsum(
+            np.take_along_axis(np.diff(each, axis=-1).reshape(flat.shape), order, axis=-1), axis=-1
+        )[..., :-1]
+        for each in (square, degrees)
+    )
+    rounding = 1e-11 * squares[..., -1].sum(axis=-1)[..., None]
     least = np.sqrt(np.maximum(square - rounding, 0) / np.maximum(degrees, 1))
     with np.errstate(invalid="ignore"):
         return np.asarray(np.diff(ordered, axis=-1) > 0.9 * GAP * least)
