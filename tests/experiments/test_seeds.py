@@ -2,7 +2,7 @@ import pytest
 
 import ablab
 from ablab.config import InputError
-from ablab.experiments.seeds import most_seeds, seeds_text, settling_seeds
+from ablab.experiments.seeds import most_seeds, seeds_text, seeds_words, settling_seeds
 
 BASE = {
     "name": "made-up",
@@ -29,6 +29,8 @@ def test_seeds_are_added_to_the_variants_that_need_them():
     assert most_seeds(fixed.definition) == 5
     assert seeds_text(made.definition) == "from 3 to 40, until the questions are settled"
     assert seeds_text(fixed.definition) == "0, 1, 2, 3, 4"
+    assert seeds_words(made.definition) == "3 to 40 seeds"
+    assert seeds_words(fixed.definition) == "5 seeds"
 
 
 def test_the_command_line_has_them_too():

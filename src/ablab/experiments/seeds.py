@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ablab.config import InputError, Problem, nearest
+from ablab.config import InputError, Problem, counted, nearest
 from ablab.experiments.limits import MAX_RUNS
 from ablab.experiments.tree import Origins
 
@@ -147,6 +147,14 @@ def most_seeds(definition: Mapping[str, Any]) -> int:
     """The most seeds that a variant can have: by so much the places of variants differ."""
     settling = settling_of(definition)
     return max(1, len(definition["seeds"]) if settling is None else settling.last)
+
+
+def seeds_words(definition: Mapping[str, Any]) -> str:
+    """How many seeds a variant has: ``5 seeds``, or ``3 to 40 seeds``."""
+    settling = settling_of(definition)
+    if settling is None:
+        return counted(len(definition["seeds"]), "seed")
+    return f"{settling.first} to {settling.last} seeds"
 
 
 def seeds_text(definition: Mapping[str, Any]) -> str:

@@ -6,10 +6,11 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any
 
-from ablab.config import Problem, counted
+from ablab.config import Problem
 from ablab.config.shown import Displayed, Shown
 from ablab.experiments.inactive import labelled
 from ablab.experiments.registration import Registration
+from ablab.experiments.seeds import seeds_words
 from ablab.experiments.variant import variant_label
 from ablab.store.index import StoreError
 from ablab.store.scalar_records import ScalarRecords
@@ -41,7 +42,7 @@ class ExperimentRecord(Displayed):
         axes = [(key, ", ".join(map(str, values))) for key, values in self._grid.items()]
         return Shown(
             f"{self.name}: {self.question}" if self.question else self.name,
-            [f"{counted(len(self.definition['seeds']), 'seed')}, since {self.created[:10]}"],
+            [f"{seeds_words(self.definition)}, since {self.created[:10]}"],
             ["setting", "values"],
             axes,
         )
