@@ -1,7 +1,7 @@
 """What successive halving decided, and what it saved."""
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ from ablab.read.halving import by_variant
 from ablab.read.measured import shown
 from ablab.read.measures import ENDED, measure_runs
 from ablab.store.metrics import experiment_runs
-from ablab.store.rungs import RungDecision, rung_decisions
+from ablab.store.rungs import PausedRun, RungDecision, paused_runs, rung_decisions
 from ablab.store.store import ExperimentRecord, RunRecord, Store
 
 _WORDS = {"goes on": "goes on", "late": "goes on (late)", "paused": "paused", "ended": "has ended",
@@ -33,7 +33,7 @@ class HalvingReport:
         variants: The short name of each variant, by its place in the grid.
         decisions: The decisions, by rung and then by the variant's place.
         run_steps: The steps that the runs of the experiment have, summed over runs.
-        full: The steps that the full grid has.
+        full: The steps that the full grid has, without those after a stop rule or a divergence.
         agreement: Whether the full grid, if the store has all of it, has the same best variant;
             empty if it does not.
     """
@@ -115,15 +115,20 @@ def halving_report(store: Store, record: ExperimentRecord) -> HalvingReport | No
     if halving is None:
         return None
     runs = experiment_runs(store, record)
-    decisions = tuple(rung_decisions(store, record.id))
+    decisions, paused = tuple(rung_decisions(store, record.id)), paused_runs(store, record)
     return HalvingReport(
         halving.measure,
         tuple(_names(store, record, runs)),
         decisions,
         sum(run.step for run in runs),
-        sum(run.steps for run in runs),
+        sum(run.step if _has_ended(run, paused) else run.steps for run in runs),
         _agreement(store, record, halving.measure, runs, decisions),
     )
+
+
+def _has_ended(run: RunRecord, paused: Mapping[str, PausedRun]) -> bool:
+    """Whether a run would have no more steps in the full grid either."""
+    return run.status in ENDED and run.run not in paused
 
 
 def rung_sentence(store: Store, record: ExperimentRecord, decisions: Sequence[RungDecision]) -> str:
