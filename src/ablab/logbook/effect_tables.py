@@ -93,7 +93,7 @@ def effect_table(found: Effects, stopped: str = "") -> EffectTable:
                     found.bound,
                     caveat(found.left_out),
                     found.longer,
-                    found.added,
+                    found.added_seeds,
                     *found.trend_notes(),
                     stopped,
                 ],

@@ -60,7 +60,7 @@ def with_added_seeds(found: Effects, settling: Settling) -> Effects:
         best_values=tuple(
             each for each in found.best_values if frozenset((each.key, each.other)) in exist
         ),
-        added=(
+        added_seeds=(
             f"Seeds were added where questions were open, up to {found.seeds}. Adjusted p-values "
             f"are for all looks: {factor:.3g} times those of one look. Intervals are those of a "
             "fixed number of seeds, and pairs that lack a value are mostly of seeds that were not "

@@ -75,7 +75,7 @@ class Effects(Displayed):
         left_out: Variants that are not compared, since they were trained for far fewer steps than
             the others, with their steps; such runs are not counted in ``runs``.
         longer: Which variants were trained for far more steps, in a sentence; may be empty.
-        added: That seeds were added until questions were settled, and what follows for the tables;
+        added_seeds: That seeds were added until questions were settled, and what follows for the tables;
             empty if they were not.
         paused: That halving paused runs whose values are lacking, and what is therefore left out;
             empty if it did not.
@@ -106,7 +106,7 @@ class Effects(Displayed):
     nearest: tuple[float, float] | None = None
     left_out: Mapping[str, int] = field(default_factory=dict)
     longer: str = ""
-    added: str = ""
+    added_seeds: str = ""
     paused: str = ""
 
     def shown(self) -> Shown:
@@ -144,7 +144,7 @@ class Effects(Displayed):
     def notes(self) -> list[str]:
         """What a reader of the tables needs: what is left out, and what few seeds leave open."""
         tables = [*self.factorial, *self.marginal]
-        notes = [each for each in [caveat(self.left_out), self.longer, self.added] if each]
+        notes = [each for each in [caveat(self.left_out), self.longer, self.added_seeds] if each]
         notes += [self.paused] if self.paused else []
         notes += self.trend_notes()
         if self.cut is not None and any(
