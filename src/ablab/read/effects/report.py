@@ -75,8 +75,8 @@ class Effects(Displayed):
         left_out: Variants that are not compared, since they were trained for far fewer steps than
             the others, with their steps; such runs are not counted in ``runs``.
         longer: Which variants were trained for far more steps, in a sentence; may be empty.
-        added_seeds: That seeds were added until questions were settled, and what follows for the tables;
-            empty if they were not.
+        added_seeds: That seeds were added until questions were settled, and what follows for the
+            tables; empty if they were not.
         paused: That halving paused runs whose values are lacking, and what is therefore left out;
             empty if it did not.
     """
