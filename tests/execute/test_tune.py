@@ -72,8 +72,6 @@ def rates(done):
 
 @pytest.mark.parametrize("search", ["sobol", "random", "optuna"])
 def test_each_variant_gets_its_own_planted_optimum(search, tmp_path):
-    if search == "optuna":
-        pytest.importorskip("optuna")
     done, _ = tuned(ASKED | {"tune": ASKED["tune"] | {"search": search}}, tmp_path)
     found = rates(done)
     # 16 points of 4 decades: one in each quarter of a decade for Sobol; random ones leave gaps.
@@ -90,7 +88,6 @@ def test_each_variant_gets_its_own_planted_optimum(search, tmp_path):
 
 
 def test_an_interrupted_command_goes_on_with_the_same_trials(tmp_path):
-    pytest.importorskip("optuna")
     asked = ASKED | {"tune": ASKED["tune"] | {"search": "optuna"}}
     whole, _ = tuned(asked, tmp_path / "whole")
     rounds = []

@@ -23,8 +23,6 @@ SEARCHES = ["sobol", "random", "optuna"]
 
 
 def tuning(search="sobol", trials=16, over=OVER):
-    if search == "optuna":
-        pytest.importorskip("optuna")
     value = {"over": over, "trials": trials, "search": search}
     return read_tuning(value, (), SweepContext("any", {}), Origins())
 

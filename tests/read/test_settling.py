@@ -127,6 +127,21 @@ def test_effects_are_questions_where_nothing_is_expected(tmp_path):
         assert each.p_adjusted >= min(1.0, 0.05 / level * each.p) * (1 - 1e-9)
 
 
+def test_null_can_be_the_value_that_others_are_compared_with(tmp_path):
+    definition = asked(answer="final(loss)", grid={"train.clip_norm": [None, 0.5]}) | {
+        "model": {"d_model": 8}
+    }
+
+    def apart(keys, seed, steps):
+        rng = np.random.default_rng([seed, keys["train.clip_norm"] is None])
+        return (1 + (keys["train.clip_norm"] is None) + 0.05 * rng.standard_normal()) + 0 * steps
+
+    stored = fill_experiment(tmp_path / "lab", ablab.experiment(definition), apart)
+    (question,) = questions_of(*stored).questions
+    assert (question.answer, question.state) == ("differs", "settled")
+    assert len(question.runs) == 6
+
+
 def test_without_a_question_nothing_can_be_settled(tmp_path):
     lone = asked() | {"grid": {}, "model": {"d_model": 8}}
     stored = fill_experiment(

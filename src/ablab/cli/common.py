@@ -82,6 +82,13 @@ source_option = click.option(
 quiet_option = click.option("--quiet", is_flag=True, help="Hide progress.")
 
 
+break_leases_option = click.option(
+    "--break-leases",
+    is_flag=True,
+    help="Take the runs that other processes have leased, such as a stopped one.",
+)
+
+
 def execution_options(function: F) -> F:
     """The options of commands that plan or train."""
     for option in (

@@ -4,7 +4,13 @@ from typing import Any
 
 import click
 
-from ablab.cli.common import execution_options, json_option, quiet_option, store_option
+from ablab.cli.common import (
+    break_leases_option,
+    execution_options,
+    json_option,
+    quiet_option,
+    store_option,
+)
 from ablab.cli.train import run
 
 
@@ -27,11 +33,7 @@ from ablab.cli.train import run
 )
 @store_option
 @execution_options
-@click.option(
-    "--break-leases",
-    is_flag=True,
-    help="Take the runs that other processes have leased, such as a stopped one.",
-)
+@break_leases_option
 @json_option
 @quiet_option
 def settle_command(

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from ablab.cli.common import (
+    break_leases_option,
     execution_options,
     json_option,
     make_options,
@@ -42,11 +43,7 @@ def _trial_values(store: Any, record: Any, measure: str) -> Any:
 @click.argument("overrides", nargs=-1)
 @store_option
 @execution_options
-@click.option(
-    "--break-leases",
-    is_flag=True,
-    help="Take the runs that other processes have leased, such as a stopped one.",
-)
+@break_leases_option
 @json_option
 @quiet_option
 def run(

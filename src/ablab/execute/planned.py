@@ -142,7 +142,7 @@ def plan_experiment(asked: Experiment, store: str | Path, options: Options) -> P
     if is_to_tune(asked.definition):
         return _with_tuning(asked, store, options)
     speeds = Speeds()
-    first = [run.id for run in asked.resolve().runs]
+    asked.resolve()
     if asked.settling is not None:
         asked = asked.with_seeds(dict.fromkeys(range(len(asked.variants)), asked.settling.last))
     check_memory(asked.runs)
@@ -159,13 +159,9 @@ def plan_experiment(asked: Experiment, store: str | Path, options: Options) -> P
     plan = make_plan(runs, options, left, speeds, before, stops)
     begins = None
     if asked.settling is not None:
-        stored = {
-            own: known for variant in asked.variants for own, known in variant.stored_ids.items()
-        }
-        names = {stored.get(each, each) for each in first}
-        some = [run for run in runs if run.id in names]
-        own = {run: steps for run, steps in left.items() if run in names}
-        begins = make_plan(some, options, own, speeds, before, stops)
+        first = {run.id: run for run in runs if run.seed < asked.settling.first}
+        steps = {run: count for run, count in left.items() if run in first}
+        begins = make_plan(list(first.values()), options, steps, speeds, before, stops)
     speeds.save()
     return PlannedExperiment(asked, plan, left, news, captured, speeds, begins)
 

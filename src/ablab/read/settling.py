@@ -340,7 +340,10 @@ def _settle_effects(store: Store, record: ExperimentRecord) -> list[Question]:
     for each in first.factorial:
         name = _comparison(each)
         sides = [each.value, each.reference]
-        about = whole.filter(pl.col(each.key).is_in(sides)) if each.key in whole.columns else whole
+        about = whole  # of settings that vary together, all runs
+        if each.key in whole.columns:
+            is_side = [pl.col(each.key).eq_missing(pl.lit(side)) for side in sides]
+            about = whole.filter(pl.any_horizontal(is_side))
         made_of = _look(name, whole, about, settling, look(name), 2)
         found.append(replace(made_of, is_effect=True))
     for trend in first.trends:
