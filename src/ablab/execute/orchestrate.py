@@ -31,12 +31,12 @@ from ablab.execute.speeds import Speeds, persist_compiled_programs
 from ablab.execute.stop_rules import apply_stop_rules
 from ablab.execute.time_left import TimeLeft
 from ablab.experiments.experiment import Experiment
-from ablab.store.compaction import compact
 from ablab.store.expected import stamp
 from ablab.store.known_runs import as_stored
 from ablab.store.leases import break_leases
 from ablab.store.run_rows import progress_of_runs, stopped_runs
 from ablab.store.store import ExperimentRecord, Store
+from ablab.store.tidying import Tidying
 from ablab.train.method import Method
 from ablab.watching.step_statistics import check_watching
 
@@ -123,7 +123,14 @@ def orchestrate(
     steps = {run.id: min(run.train.steps, until or run.train.steps) for run in asked.runs}
     time_left = TimeLeft(plan, steps, left)
     reporter.start(left, steps, labels, compile_seconds, time_left.seconds)
-    report = _SpeedRecorder(asked, plan, speeds, reporter, time_left, executor.is_local).report
+    recorder = _SpeedRecorder(asked, plan, speeds, reporter, time_left, executor.is_local)
+    tidying = Tidying(opened)
+
+    def report(event: dict[str, Any]) -> None:
+        recorder.report(event)
+        if event["event"] == "released":
+            tidying.from_time_to_time()
+
     queue = StackQueue(
         opened, record.id, asked.definition, plan, report, should_pause, while_training
     )
@@ -138,7 +145,7 @@ def orchestrate(
     speeds.save()
     with doing("tidying the store"):
         apply_stop_rules(opened, record.id, asked.runs)  # to runs that another process has trained
-        compact(opened)
+        tidying.now()
     if complete and until is None:
         sample_texts(opened, record, asked, reporter.message)
     return TrainedExperiment(opened, record, asked, len(left), complete)

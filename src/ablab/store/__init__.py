@@ -3,6 +3,7 @@
 Modules:
 
 - ``artifacts``: captured tensors and flight records.
+- ``bundles``: many small snapshots in one file.
 - ``cached_readings``: readings of curves, kept until the data change.
 - ``check``: is every file present, and what was written?
 - ``check_files``: compares every file with its digest and its index entry.
@@ -51,6 +52,7 @@ Modules:
 - ``sums``: how many runs of an experiment have which status.
 - ``sums_sql``: the SQL that keeps these sums, and counts them again.
 - ``table_rows``: rows of the index by the values of a column.
+- ``tidying``: keeps the number of files small.
 - ``transfer``: copies experiments from one store to another.
 - ``transferred``: what a transfer did.
 - ``verified``: when a large index was last verified.

@@ -113,6 +113,7 @@ def leftovers(store: Store) -> list[Path]:
     """Files in the folders of a store that its index does not list."""
     listed = set(listed_files(store))
     found = list(_files_below(store.path / METRICS, "*"))
+    found += _files_below(store.path / SNAPSHOTS, "*.zip")
     for folder in (SNAPSHOTS, FINDINGS, *ARTIFACTS.values()):
         found += _files_below(store.path / folder, "*/*")
     hidden = [path for path in store.path.rglob(f"{PARTIAL}*") if path not in found]

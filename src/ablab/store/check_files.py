@@ -8,7 +8,8 @@ from pathlib import Path
 import polars as pl
 
 from ablab.store.artifacts import artifact_damage
-from ablab.store.digests import damage
+from ablab.store.bundles import place_in_bundle
+from ablab.store.digests import content_damage, damage
 from ablab.store.findings import finding_damage
 from ablab.store.index import StoreError
 from ablab.store.parquet import DamagedError, read_rows
@@ -18,6 +19,7 @@ from ablab.store.paths import (
     SOURCES,
     SUFFIXES,
     TOKENIZERS,
+    bundle_path,
     finding_path,
     inside,
     metrics_path,
@@ -116,7 +118,10 @@ class StoreFiles:
 
     def snapshots(self) -> int:
         """Checks snapshots; returns their number."""
-        rows = self._store.index.rows("SELECT * FROM snapshots ORDER BY run, step")
+        rows = self._store.index.rows(
+            """SELECT s.*, b.file FROM snapshots s LEFT JOIN bundles b USING (run, step)
+               ORDER BY b.file, b.offset, s.run, s.step"""
+        )
         for row in rows:
             run, step = row["run"], row["step"]
             path = self._path(lambda: run_snapshot_path(self._store.path, run, step))  # noqa: B023
@@ -124,7 +129,9 @@ class StoreFiles:
                 continue
             known = self._digests(path)
             reason = self._missing_or(path, known)
-            if reason is None:
+            if reason == "missing":  # a file of its own counts before a bundle
+                reason = self._in_bundle(run, step, known)
+            elif reason is None:
                 size = path.stat().st_size if known else row["bytes"]
                 try:
                     check_snapshot(path, size, bool(row["has_optimizer"]))
@@ -233,6 +240,21 @@ class StoreFiles:
         except OSError as error:
             return f"it cannot be read ({error.strerror})"
 
+    def _in_bundle(self, run: str, step: int, known: dict[str, int]) -> str | None:
+        """What is wrong with a snapshot that has no file of its own; None if nothing is."""
+        try:
+            place = place_in_bundle(self._store, run, step)
+            if place is None:
+                return "missing"
+            reason = content_damage(place.read(), known)
+        except FileNotFoundError:
+            return "its bundle is missing"
+        except OSError as error:
+            return f"its bundle cannot be read ({error.strerror})"
+        except StoreError as error:
+            return error.problems[0].message
+        return None if reason is None else f"{reason}, in {relative(self._store.path, place.path)}"
+
     def _found(
         self, path: Path, known: dict[str, int], found: Damage | None, query: str, *values: object
     ) -> None:
@@ -297,6 +319,9 @@ def listed_files(store: Store) -> Iterator[Path]:
     for row in store.index.rows("SELECT file FROM parts"):
         with suppress(StoreError):
             yield metrics_path(root, row["file"])
+    for row in store.index.rows("SELECT DISTINCT file FROM bundles"):
+        with suppress(StoreError):
+            yield bundle_path(root, row["file"])
     for row in store.index.rows("SELECT run, step FROM snapshots"):
         with suppress(StoreError):
             yield run_snapshot_path(root, row["run"], row["step"])

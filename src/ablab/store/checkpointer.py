@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from ablab.store.bundles import forget_bundled
 from ablab.store.digests import forget_digests, record_digests
 from ablab.store.files import remove
 from ablab.store.index import Index
@@ -124,6 +125,7 @@ class StoreCheckpointer(Checkpointer):
             add_part(connection, store, part)
             connection.executemany("DELETE FROM snapshots WHERE run = ? AND step = ?", gone)
             forget_digests(connection, store, [snapshot_path(store, *each) for each in gone])
+            forget_bundled(connection, [each[:2] for each in snapshots])
             connection.executemany(
                 "INSERT OR REPLACE INTO snapshots VALUES (?, ?, ?, ?, ?)", snapshots
             )

@@ -1,10 +1,11 @@
 """What a transfer copies of runs: files, with their digests compared, and rows that are lacking."""
 
+import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import polars as pl
 
@@ -18,6 +19,7 @@ from ablab.store.shares import KEYS
 from ablab.store.store import Store
 
 LOSS = "train_loss"
+_SETTINGS = ("torch", "device", "method", "threads", "width")  # that may change the last bits
 _RESERVED = ("experiment", "seed")  # columns that reading adds
 
 
@@ -28,8 +30,21 @@ class ChangedError(StoreError):
     """
 
 
-def copy_file(source: Store, target: Store, path: Path, to: Path) -> Written:
+def copy_file(
+    source: Store,
+    target: Store,
+    path: Path,
+    to: Path,
+    opened: Callable[[], BinaryIO] | None = None,
+) -> Written:
     """Copies a file, and compares its digest with the one that the source's index has.
+
+    Args:
+        source: The store that has it.
+        target: The store that gets it.
+        path: Its path in the source.
+        to: Its path in the target.
+        opened: Opens it for reading, if its content may be elsewhere than at its path.
 
     Raises:
         ChangedError: It is missing or has another digest.
@@ -37,7 +52,7 @@ def copy_file(source: Store, target: Store, path: Path, to: Path) -> Written:
     """
     known = digests_of(source, path)
     try:
-        file = path.open("rb")
+        file = path.open("rb") if opened is None else opened()
     except OSError as error:
         raise _changed(path, error.strerror or str(error)) from error
     with file:
@@ -137,3 +152,29 @@ def together(rows: Mapping[str, list[pl.DataFrame]]) -> pl.DataFrame | None:
     """The rows of several runs as one table; None if there are none."""
     frames = [each for run in sorted(rows) for each in rows[run]]
     return pl.concat(frames, how="diagonal_relaxed").sort(KEYS) if frames else None
+
+
+def unlike_losses(step: int, theirs: str, own: str) -> str:
+    """Why a run is refused whose losses differ, with what differs in how that step was trained.
+
+    Args:
+        step: The first step at which they differ.
+        theirs: The run's segments in the source, as JSON.
+        own: The run's segments in the target.
+    """
+    there, here = (_segment_of(step, each) for each in (theirs, own))
+    unlike = [
+        f"{name} {there.get(name)}, here {here.get(name)}"
+        for name in _SETTINGS
+        if there.get(name) != here.get(name)
+    ]
+    how = f" ({'; '.join(unlike)})" if unlike else ""
+    return f"its losses differ from those here from step {step} on{how}"
+
+
+def _segment_of(step: int, segments: str) -> dict[str, Any]:
+    """How a step was trained; empty if the index does not say."""
+    for each in json.loads(segments):
+        if isinstance(each, dict) and each.get("from", step) < step <= each.get("to", -1):
+            return each
+    return {}

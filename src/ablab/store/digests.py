@@ -152,6 +152,13 @@ def all_digests(store: Store) -> dict[str, dict[str, int]]:
     return found
 
 
+def content_damage(content: bytes, known: dict[str, int]) -> str | None:
+    """As :func:`damage`, of bytes that are in another file."""
+    if not known or hashlib.sha256(content).hexdigest() in known:
+        return None
+    return "its content is not what was written (SHA-256)"
+
+
 def damage(path: Path, known: dict[str, int], once: bool = False) -> str | None:
     """Why a file is not the one that was written; None if it is, or if it has no digest.
 

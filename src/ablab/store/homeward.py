@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ablab.store.bundles import forget_bundled
 from ablab.store.digests import (
     Written,
     digests_of,
@@ -212,7 +213,16 @@ def _list(
     connection.executemany(
         "DELETE FROM snapshots WHERE run = ? AND passing", [(run,) for run in shipment.runs]
     )
-    for table in ("snapshots", "kept", "samples"):
+    for row in shipment.tables["snapshots"]:  # one that is here already stays in its bundle
+        connection.execute(
+            """INSERT INTO snapshots (run, step, bytes, has_optimizer, passing)
+               VALUES (:run, :step, :bytes, :has_optimizer, :passing)
+               ON CONFLICT (run, step) DO UPDATE SET bytes = excluded.bytes,
+               has_optimizer = excluded.has_optimizer, passing = excluded.passing""",
+            row,
+        )
+    forget_bundled(connection, [(e.run, e.step) for e in written if e.kind == "snapshot"])
+    for table in ("kept", "samples"):
         for row in shipment.tables[table]:
             marks = ", ".join("?" * len(row))
             connection.execute(

@@ -26,6 +26,7 @@ _MADE_AGAIN = {
     "parts": "ablab run trains the steps again",
     "part_runs": "ablab run trains the steps again",
     "snapshots": "ablab run trains from an earlier snapshot",
+    "bundles": "ablab check --repair lists it again",
     "kept": "ablab replay captures it again",
     "readings": "it is read again",
     "findings": "ablab analyze computes it again",

@@ -12,6 +12,7 @@ from typing import Any
 import polars as pl
 
 from ablab.config import Problem
+from ablab.store.bundles import open_snapshot
 from ablab.store.copying import logged_rows
 from ablab.store.digests import damage, digests_of, file_digest, record_digests
 from ablab.store.files import write_text_atomically
@@ -127,11 +128,16 @@ def _last_sound(store: Store, root: Path, run: str) -> tuple[dict[str, Any], Sen
     first = [row for row in rows if not row["has_optimizer"] and row["step"] == 0]
     for row in (*sorted(able, key=lambda row: -row["step"]), *first):
         path = run_snapshot_path(store.path, run, row["step"])
-        if not path.is_file() or damage(path, digests_of(store, path)) is not None:
-            continue
         to = run_snapshot_path(root, run, row["step"])
         to.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, to)
+        try:
+            with open_snapshot(store, run, row["step"]) as file, to.open("wb") as copied:
+                shutil.copyfileobj(file, copied, 2**20)
+        except FileNotFoundError:
+            continue
+        if damage(to, digests_of(store, path)) is not None:
+            to.unlink()
+            continue
         size = to.stat().st_size
         return dict(row), SentFile("snapshot", "", run, row["step"], "", size, file_digest(to))
     return None

@@ -19,6 +19,7 @@ SUFFIXES = {"capture": ("safetensors",), "flight": ("safetensors", "parquet")}
 
 _RUN = re.compile(r"[0-9a-f]{12}")
 _PART = re.compile(r"[0-9a-f]{32}\.parquet")
+_BUNDLE = re.compile(r"[0-9a-f]{32}\.zip")
 _TOKENIZER = re.compile(r"[0-9a-f]{64}\.json")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,200}")  # an experiment's name may be in it
 _LARGEST_STEP = 2**63
@@ -32,6 +33,11 @@ def metrics_path(root: Path, file: Any) -> Path:
 def run_snapshot_path(root: Path, run: Any, step: Any) -> Path:
     """The path of a run's snapshot of a step."""
     return inside(root, SNAPSHOTS, _run(root, run), f"{_step(root, step)}.safetensors")
+
+
+def bundle_path(root: Path, file: Any) -> Path:
+    """The path of a bundle of snapshots."""
+    return inside(root, SNAPSHOTS, _checked(root, file, _BUNDLE, "a bundle of snapshots"))
 
 
 def run_artifact_path(root: Path, kind: Any, run: Any, step: Any, suffix: str) -> Path:

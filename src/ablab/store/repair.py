@@ -14,6 +14,7 @@ from pathlib import Path
 import polars as pl
 
 from ablab.config import Problem, counted
+from ablab.store.bundles import list_bundled, unbundle
 from ablab.store.check import Checked, Damage, check_store, leftovers
 from ablab.store.digests import Written, file_digest, forget_digests, record_digests
 from ablab.store.index import StoreError
@@ -45,8 +46,9 @@ def repair_store(store: Store) -> tuple[Checked, list[Action]]:
     Raises:
         StoreError: The store cannot be written, or its index is damaged.
     """
-    checked = check_store(store)
     _check_index(store)
+    listed = list_bundled(store)
+    checked = check_store(store)
     with Owner(store.index.path) as owner:
         wanted = set(plan_repair(store, checked).back)
         for each in checked.damages:
@@ -57,7 +59,8 @@ def repair_store(store: Store) -> tuple[Checked, list[Action]]:
         plan = plan_repair(store, checked, without & set(runs))
         if plan.damages or plan.back:
             _apply(store, plan)
-        actions = [*plan.actions, *_list_runs(store), *_adopt(store, checked)]
+        again = [Action(f"listed {counted(listed, 'snapshot')} in bundles again")] * bool(listed)
+        actions = [*again, *plan.actions, *_list_runs(store), *_adopt(store, checked)]
         others = live_owners(store.index) - {owner.token}
     return checked, [*actions, *_remove_leftovers(store, bool(others))]
 
@@ -97,8 +100,7 @@ def _apply(store: Store, plan: RepairPlan) -> None:
     gone += [run_snapshot_path(store.path, run, step) for run in later for step in later[run]]
     gone = list(dict.fromkeys(gone))
     for path in gone:
-        if path.exists():
-            copy_aside(store, path)
+        _keep(store, path)
     sound = [(each, _sound_rows(store, each)) for each in plan.damages if each.part is not None]
     with store.index.transaction() as connection:
         for damage, part in sound:
@@ -122,6 +124,13 @@ def _apply(store: Store, plan: RepairPlan) -> None:
     for path in gone:
         path.unlink(missing_ok=True)
     _restore_losses(store, plan.back)
+
+
+def _keep(store: Store, path: Path) -> None:
+    """Sets a file aside, if it is there; the damaged ones among them are never deleted."""
+    unbundle(store, path)
+    if path.exists():
+        copy_aside(store, path)
 
 
 def _sound_rows(store: Store, damage: Damage) -> WrittenPart | None:

@@ -103,6 +103,11 @@ ADDED = {
     rows INTEGER NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL, losses INTEGER NOT NULL,
     digest TEXT NOT NULL, PRIMARY KEY (part, run)
 ) WITHOUT ROWID""",
+    # Where the bytes of a snapshot begin that has no file of its own; they are whole files.
+    "bundles": """(
+    run TEXT NOT NULL, step INTEGER NOT NULL, file TEXT NOT NULL, offset INTEGER NOT NULL,
+    PRIMARY KEY (run, step), FOREIGN KEY (run, step) REFERENCES snapshots ON DELETE CASCADE
+) WITHOUT ROWID""",
     "sums": """(
     experiment INTEGER NOT NULL, state TEXT NOT NULL, runs INTEGER NOT NULL, done INTEGER NOT NULL,
     steps INTEGER NOT NULL, PRIMARY KEY (experiment, state)
@@ -138,6 +143,7 @@ _WITH_RUNS = (
     "members",
     "part_runs",
     "snapshots",
+    "bundles",
     "kept",
     "shares",
     "samples",
@@ -150,6 +156,7 @@ _PATTERNS = {
         ("runs", "id"): _HEXADECIMAL,
         ("findings", "key"): _HEXADECIMAL,
         ("parts", "file"): "[0-9a-f]" * 32 + ".parquet",
+        ("bundles", "file"): "[0-9a-f]" * 32 + ".zip",
     },
     **{(table, "run"): _HEXADECIMAL for table in _WITH_RUNS},
 }

@@ -1,21 +1,25 @@
 """Snapshots: a run's parameters after a step, as safetensors.
 
-A file holds every parameter under its name in the model. A snapshot from which training can resume
-also holds the optimizer state, as ``optimizer/SLOT/PARAMETER``, or as ``optimizer/SLOT`` if it
-does not have the shape of the parameters. The metadata holds the run and the step. If a run may
-restart from its best state, the snapshot also holds that state as ``best/…`` and the latest one as
-``latest/…``; the rest of the recovery state is in the metadata.
+Each is a file of its own, or a part of a bundle with the same bytes
+(:mod:`ablab.store.bundles`). It holds every parameter under its name in the model. A snapshot from
+which training can resume also holds the optimizer state, as ``optimizer/SLOT/PARAMETER``, or as
+``optimizer/SLOT`` if it does not have the shape of the parameters. The metadata holds the run and
+the step. If a run may restart from its best state, the snapshot also holds that state as ``best/…``
+and the latest one as ``latest/…``; the rest of the recovery state is in the metadata.
 """
 
+import json
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load, save_file
 from torch import Tensor
 
 from ablab.config import Problem
-from ablab.store.digests import Written, damage, digests_of, write_digested
+from ablab.store.bundles import place_in_bundle
+from ablab.store.digests import Written, content_damage, damage, digests_of, write_digested
 from ablab.store.index import StoreError
 from ablab.store.parts import REPAIR
 from ablab.store.snapshot_files import snapshot_path
@@ -133,13 +137,21 @@ def _read(
         without: What the names of tensors begin with that are not read.
     """
     path = snapshot_path(store, run, step)
+    known = digests_of(store, path)
     try:
-        reason = damage(path, digests_of(store, path))
+        try:
+            reason = damage(path, known)
+            if reason is None:
+                tensors, metadata = _of_file(path, without)
+        except FileNotFoundError:
+            place = place_in_bundle(store, run, step)
+            if place is None:
+                raise
+            path, content = place.path, place.read()
+            reason = content_damage(content, known)
+            if reason is None:
+                tensors, metadata = _of_content(content, without)
         if reason is None:
-            with safe_open(path, framework="pt") as file:
-                names = [name for name in file.keys() if not name.startswith(without)]  # noqa: SIM118
-                tensors = {name: file.get_tensor(name) for name in names}
-                metadata = file.metadata() or {}
             if _is_of(metadata, run, step):
                 return tensors, metadata
             reason = "it is another run's or another step's"
@@ -152,6 +164,22 @@ def _read(
             expected=REPAIR,
         )
     )
+
+
+def _of_file(path: Path, without: tuple[str, ...]) -> tuple[dict[str, Tensor], dict[str, str]]:
+    with safe_open(path, framework="pt") as file:
+        names = [name for name in file.keys() if not name.startswith(without)]  # noqa: SIM118
+        return {name: file.get_tensor(name) for name in names}, file.metadata() or {}
+
+
+def _of_content(
+    content: bytes, without: tuple[str, ...]
+) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """As :func:`_of_file`, from the bytes of a file."""
+    tensors = load(content)
+    length = int.from_bytes(content[:8], "little")  # of the header, which is JSON
+    metadata = json.loads(content[8 : 8 + length]).get("__metadata__", {})
+    return {n: tensor for n, tensor in tensors.items() if not n.startswith(without)}, metadata
 
 
 def _is_of(metadata: dict[str, str], run: str, step: int) -> bool:

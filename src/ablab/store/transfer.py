@@ -13,11 +13,13 @@ import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any, Literal
 
 from ablab.config import Problem
 from ablab.experiments.outline import trained_part
 from ablab.store.artifacts import artifact_path
+from ablab.store.bundles import open_snapshot
 from ablab.store.copying import (
     ChangedError,
     copy_file,
@@ -26,6 +28,7 @@ from ablab.store.copying import (
     lacking_rows,
     logged_rows,
     together,
+    unlike_losses,
 )
 from ablab.store.cover import cover_new_files
 from ablab.store.digests import Written, digests_of, record_digests
@@ -43,7 +46,6 @@ from ablab.tasks.subwords import content_digest
 
 Snapshots = Literal["all", "last"]
 _ATTEMPTS, _AT_ONCE = 5, 50_000  # at a store that is being written; rows in memory at once
-_SETTINGS = ("torch", "device", "method", "threads", "width")  # that may change the last bits
 _BEGUN = ("id", "trajectory", "seed", "created", "updated")
 _PROGRESS = (
     "step", "outcome", "error", "n_params", "seconds", "train_loss", "eval_loss", "segments",
@@ -194,11 +196,7 @@ class _Transfer:
         # Those that the next checkpoint replaces are copied first.
         found["snapshots"].sort(key=lambda row: not row["passing"])
         for row in found["snapshots"]:
-            to = self._copy_one(
-                lambda store, row=row: snapshot_path(store, row["run"], row["step"])
-            )
-            if not digests_of(self._source, snapshot_path(self._source, row["run"], row["step"])):
-                check_snapshot(to.path, row["bytes"], bool(row["has_optimizer"]))
+            self._copy_snapshot(row)
         resumable = {
             row["run"]
             for store in (self._source, self._target)
@@ -269,7 +267,7 @@ class _Transfer:
             differs = None if before is None else first_difference(logged, before)
             last = mine["step"] if before is not None else -1
             if differs is not None:
-                self._done.refused[run] = _difference(differs, row, mine)
+                self._done.refused[run] = unlike_losses(differs, row["segments"], mine["segments"])
             elif row["outcome"] is None and not has_all_losses(logged, row["step"]):
                 self._done.refused[run] = "its metrics are incomplete"
             elif row["outcome"] is None and run not in resumable:
@@ -296,6 +294,14 @@ class _Transfer:
         written = copy_file(self._source, self._target, path(self._source), path(self._target))
         self._files.append(written)
         return written
+
+    def _copy_snapshot(self, row: sqlite3.Row) -> None:
+        run, step = row["run"], row["step"]
+        path, to = (snapshot_path(each, run, step) for each in (self._source, self._target))
+        opened = partial(open_snapshot, self._source, run, step)
+        self._files.append(copy_file(self._source, self._target, path, to, opened))
+        if not digests_of(self._source, path):
+            check_snapshot(to, row["bytes"], bool(row["has_optimizer"]))
 
     def _copy_code(self, rows: Iterable[sqlite3.Row]) -> None:
         """Copies tokenizers and users' sources, which are read and never run here."""
@@ -378,23 +384,3 @@ def _few_rows(
         steps += own
     if some:
         yield some
-
-
-def _difference(step: int, row: sqlite3.Row, mine: sqlite3.Row) -> str:
-    """Why a run is refused whose losses differ, with what differs in how that step was trained."""
-    there, here = (_segment_of(step, each["segments"]) for each in (row, mine))
-    unlike = [
-        f"{name} {there.get(name)}, here {here.get(name)}"
-        for name in _SETTINGS
-        if there.get(name) != here.get(name)
-    ]
-    how = f" ({'; '.join(unlike)})" if unlike else ""
-    return f"its losses differ from those here from step {step} on{how}"
-
-
-def _segment_of(step: int, segments: str) -> dict[str, Any]:
-    """How a step was trained; empty if the index does not say."""
-    for each in json.loads(segments):
-        if isinstance(each, dict) and each.get("from", step) < step <= each.get("to", -1):
-            return each
-    return {}

@@ -1,0 +1,43 @@
+"""Keeps the number of a store's files small, while a command fills it and at its end."""
+
+import threading
+import time
+
+from ablab.store.bundles import bundle_snapshots
+from ablab.store.compaction import compact
+from ablab.store.store import Store
+
+_EVERY_SECONDS = 60.0
+
+
+class Tidying:
+    """Merges small metrics parts and small snapshots of a store, if there are many.
+
+    Args:
+        store: The store, which is used by the thread that made this.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._thread = threading.get_ident()
+        self._last = time.monotonic()
+
+    def now(self) -> None:
+        """Tidies the store.
+
+        Raises:
+            StoreError: The store cannot be read or written.
+        """
+        compact(self._store)
+        bundle_snapshots(self._store)
+        self._last = time.monotonic()
+
+    def from_time_to_time(self) -> None:
+        """Tidies the store if it was not tidied for a minute; in its thread only.
+
+        Raises:
+            StoreError: The store cannot be read or written.
+        """
+        is_due = time.monotonic() - self._last > _EVERY_SECONDS
+        if is_due and threading.get_ident() == self._thread:
+            self.now()
