@@ -13,7 +13,10 @@ There are three types of errors. An exception raised by training becomes a
 from abc import ABC, abstractmethod
 from dataclasses import replace
 
+import torch
+
 from ablab.config import InputError, Problem
+from ablab.execute.device import find_device
 from ablab.execute.options import EXECUTORS, Options
 from ablab.execute.plan import Plan
 from ablab.execute.queue import StackQueue
@@ -87,6 +90,20 @@ def with_capacity(options: Options) -> Options:
     if capacity is None:
         return options
     return replace(options, workers=options.workers or capacity, threads=1)
+
+
+def planning_device(options: Options) -> torch.device:
+    """The device for which a plan is made: where runs train, if this machine has such a device.
+
+    Raises:
+        InputError: Runs train on this machine, and it has no such device.
+    """
+    try:
+        return find_device(options.device)
+    except InputError:
+        if options.executor == "auto" or find_executor(options.executor).is_local:
+            raise
+        return find_device("auto")  # that of other machines, which plan anew
 
 
 def find_executor(name: str) -> type[Executor]:

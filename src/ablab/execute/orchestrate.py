@@ -10,10 +10,14 @@ from ablab.config.progress import doing
 from ablab.config.source_digest import check_sources
 from ablab.config.wording import counted
 from ablab.execute.cost import StepCost, count_cost
-from ablab.execute.device import find_device
 from ablab.execute.early_stops import foreseen_stops
 from ablab.execute.environment import environment
-from ablab.execute.executor import find_executor, make_executor, with_capacity
+from ablab.execute.executor import (
+    find_executor,
+    make_executor,
+    planning_device,
+    with_capacity,
+)
 from ablab.execute.guest import as_guest
 from ablab.execute.memory import retain_freed_memory
 from ablab.execute.method_choice import STATEFUL
@@ -158,7 +162,8 @@ def _planned(
     retain_freed_memory()
     persist_compiled_programs()
     before, stops = methods_before(asked, store.path), foreseen_stops(asked, store.path)
-    return make_plan(asked.runs, options, left, speeds, before, stops)
+    device = planning_device(options)
+    return make_plan(asked.runs, options, left, speeds, before, stops, device)
 
 
 def _announce(
@@ -183,7 +188,7 @@ def _check(asked: Experiment, path: str | Path, options: Options, reporter: Repo
         The experiment with the ids that the store has for its runs.
     """
     asked.resolve()
-    find_device(options.device)
+    planning_device(options)
     if options.executor != "auto":
         find_executor(options.executor)
     check_memory(asked.runs)

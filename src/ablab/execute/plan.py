@@ -103,6 +103,7 @@ def make_plan(
     speeds: Speeds,
     before: Mapping[str, Method] | None = None,
     stops: Mapping[str, ExpectedStop] | None = None,
+    device: torch.device | None = None,
 ) -> Plan:
     """Forms stacks of runs with equal shapes and operations, and chooses a method for each.
 
@@ -114,11 +115,12 @@ def make_plan(
         before: The methods that have trained runs so far, by run id. Unless the options exclude
             them or another one is faster beyond the uncertainty, runs keep their method.
         stops: Where stop rules will probably end runs, by run id.
+        device: The device for which it is made; by default that of the options.
 
     Raises:
         InputError: This machine does not have the requested device.
     """
-    device = find_device(options.device)
+    device = find_device(options.device) if device is None else device
     members = by_stack_key(runs).values()
     groups = [
         Group(

@@ -7,7 +7,7 @@ from pathlib import Path
 from ablab.config.shown import Displayed, Shown
 from ablab.config.wording import counted
 from ablab.execute.early_stops import foreseen_stops
-from ablab.execute.executor import with_capacity
+from ablab.execute.executor import planning_device, with_capacity
 from ablab.execute.guest import as_guest
 from ablab.execute.observers import check_captures, check_queries
 from ablab.execute.options import Options
@@ -156,12 +156,13 @@ def plan_experiment(asked: Experiment, store: str | Path, options: Options) -> P
     captured = check_captures(to_train, store)
     before, stops = methods_before(asked, store), foreseen_stops(asked, store)
     options = with_capacity(options)
-    plan = make_plan(runs, options, left, speeds, before, stops)
+    device = planning_device(options)
+    plan = make_plan(runs, options, left, speeds, before, stops, device)
     begins = None
     if asked.settling is not None:
         first = {run.id: run for run in runs if run.seed < asked.settling.first}
         steps = {run: count for run, count in left.items() if run in first}
-        begins = make_plan(list(first.values()), options, steps, speeds, before, stops)
+        begins = make_plan(list(first.values()), options, steps, speeds, before, stops, device)
     speeds.save()
     return PlannedExperiment(asked, plan, left, news, captured, speeds, begins)
 

@@ -1,6 +1,6 @@
 """Finds the states that stored runs continue from."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from ablab.store.index import StoreError
 from ablab.store.initial import buffers_line, state_of_step_0
@@ -59,6 +59,12 @@ def last_methods(store: Store, runs: Sequence[Run]) -> dict[str, Method]:
         for run, segments in stored.items()
         if segments and "gradients" in segments[-1]
     }
+
+
+def last_devices(store: Store, runs: Iterable[str]) -> dict[str, str]:
+    """The kinds of device on which runs were trained last, by run id; without segments, none."""
+    stored = store.segments(runs)
+    return {run: segments[-1]["device"] for run, segments in stored.items() if segments}
 
 
 def last_state(

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
-from ablab.config import Problem
+from ablab.config import InputError, Problem
 from ablab.config.errors import NOT_GIVEN
 from ablab.execute.estimate import Estimate
 from ablab.execute.executors.in_process import InProcess
@@ -97,7 +97,7 @@ def plan_from_data(data: dict[str, Any], asked: Experiment) -> Plan:
     )  # fmt: skip
 
 
-def problems_as_data(error: StoreError) -> list[dict[str, Any]]:
+def problems_as_data(error: InputError) -> list[dict[str, Any]]:
     """The problems of an error as plain data."""
     return [
         {name: value if isinstance(value, int | float | None) else str(value) for name, value in

@@ -19,50 +19,12 @@ from ablab.execute.cluster.machines import AgentLostError, OtherCommandError
 from ablab.execute.errors import ProcessError
 from ablab.store.index import StoreError
 from ablab.store.store import Store
-from tests.execute.cluster.threads import NAME, RestingAgent, ThreadLine, Threads, close_agents
+from tests.execute.cluster.threads import NAME, PINNED, RestingAgent, ThreadLine, Threads
 from tests.store.makers import flip, train
 from tests.store.packing import metrics, sound
 from tests.users_code import ASKED, HELPED, HELPER
 
 LONGER = ["train.steps=200", "train.snapshots.every=25", "train.evaluate.every=100"]
-_known = {}  # metrics by settings
-PINNED = {"engine": "stack", "compile": "off"}
-
-
-@pytest.fixture(autouse=True, scope="module")
-def ended():
-    """No process is left for the tests of other modules."""
-    yield
-    close_agents()
-
-
-@pytest.fixture
-def agents():
-    """Makes agents for the executor of tests; they are ended afterwards."""
-
-    def make(count=2, change=lambda line, method, answer: answer, **settings):
-        Threads.made = [ThreadLine(f"machine{k}/1", change) for k in range(count)]
-        for name, value in settings.items():
-            setattr(Threads, name, value)
-        return Threads.made
-
-    yield make
-    for line in Threads.made:
-        line.end()
-    Threads.made, Threads.silent_seconds = (), 60.0
-
-
-@pytest.fixture
-def local(tiny, tmp_path):
-    """The metrics of the grid as this process trains it."""
-
-    def find(*more):
-        if more not in _known:
-            train(tiny, tmp_path / "local", *more, executor="in_process", workers=2, **PINNED)
-            _known[more] = metrics(tmp_path / "local")
-        return _known[more]
-
-    return find
 
 
 def clustered(tiny, tmp_path, *more, **options):
@@ -295,14 +257,28 @@ def test_a_machine_whose_processes_cannot_start_is_not_used(tiny, tmp_path, agen
         return answer
 
     agents(2, change)
-    monkeypatch.setattr(
-        RestingAgent, "hello", lambda self: replace(Agent.hello(self), host=self.host)
-    )
+
+    def hello(self, device):
+        return replace(Agent.hello(self, device), host=self.host)
+
+    monkeypatch.setattr(RestingAgent, "hello", hello)
     for number, line in enumerate(Threads.made):
         line.agent.host = f"machine{number}"
     result = clustered(tiny, tmp_path)
     assert result.complete and {run.status for run in result.runs} == {"finished"}
     assert Threads.made[0].calls.count("begin") == 3 and Threads.made[0].ended
+
+
+def test_an_agent_that_cannot_say_what_it_is_is_lost(tiny, tmp_path, agents, local):
+    def change(line, method, answer):
+        if method == "hello" and line.name == "machine0/1":
+            raise OSError("no space left on device")
+        return answer
+
+    agents(2, change)
+    result = clustered(tiny, tmp_path)
+    assert result.complete and Threads.made[0].ended
+    assert metrics(tmp_path / "lab").equals(local())
 
 
 def test_if_no_machine_can_start_a_process_no_run_is_at_fault(tiny, tmp_path, agents, monkeypatch):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -92,6 +93,18 @@ def test_users_modules_travel(tmp_path, folder, cluster):
     run(tmp_path / "lab", cluster, "asked.yaml", cwd=folder.path)
     train(ASKED, tmp_path / "local", engine="solo", compile="off")
     assert metrics(tmp_path / "lab").equals(metrics(tmp_path / "local"))
+
+
+def test_a_gpu_that_torch_does_not_find_is_not_used(tmp_path, cluster):
+    """The cores of its machine, and of the others, train."""
+    node = cluster.add_node(num_cpus=2, num_gpus=1, object_store_memory=80 * 2**20)
+    more = [each.replace("seeds=2", "seeds=8") for each in GRID]
+    try:
+        _, errors = run(tmp_path / "lab", cluster, *more, "--device", "auto")
+        assert re.search(r"/GPU \d is not used: no cuda device is available", errors)
+        assert set(steps(tmp_path / "lab").values()) == {300}
+    finally:
+        cluster.remove_node(node)
 
 
 def test_without_the_extra_it_says_what_to_install(monkeypatch):

@@ -12,6 +12,7 @@ from ablab.execute.cluster.driver import Driver
 from ablab.execute.cluster.machines import AgentLostError, Call, Line, Machines
 from ablab.execute.executor import Executor
 
+PINNED = {"engine": "stack", "compile": "off"}
 _rested = []
 
 

@@ -15,5 +15,6 @@ travels to the command as shipments (:mod:`ablab.store.shipments`).
 - ``process``: the training process of an agent.
 - ``roster``: the agents that work for a command.
 - ``training_process``: the main function of the process in which an agent trains.
+- ``unlike_devices``: cores and GPUs in one cluster.
 - ``versions``: what has to be equal on all machines.
 """

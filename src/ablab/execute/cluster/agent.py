@@ -21,6 +21,7 @@ import psutil
 from ablab.execute.cluster.machines import OtherCommandError
 from ablab.execute.cluster.messages import Ending, Held, Hello, Lent, Parcel, Report, Sent
 from ablab.execute.cluster.process import TrainingProcess
+from ablab.execute.cluster.unlike_devices import why_lacking
 from ablab.execute.cluster.versions import versions
 from ablab.store.homeward import homeward, state_of
 from ablab.store.outward import unload
@@ -93,12 +94,16 @@ class Agent:
         if lonely_seconds is not None:
             threading.Thread(target=self._watch, daemon=True).start()
 
-    def hello(self) -> Hello:
-        """Says what this agent is and whom it works for."""
+    def hello(self, device: str | None) -> Hello:
+        """Says what this agent is and whom it works for.
+
+        Args:
+            device: The kind of device that it is to train on; None for that of the plan.
+        """
         held = None
         if self._claim is not None:
             held = Held(self._claim.token, self._claim.lent.shipment.runs)
-        return Hello(name_of(this_host()), versions(), self._command, held)
+        return Hello(name_of(this_host()), versions(), self._command, held, why_lacking(device))
 
     def engage(self, command: str, before: str) -> bool:
         """Works for a command from now on.
@@ -164,6 +169,8 @@ class Agent:
                 "store": str(store.path),
                 "experiment": lent.experiment,
                 "plan": dict(lent.plan),
+                "device": lent.device,
+                "engine": lent.engine,
             }
         )
 

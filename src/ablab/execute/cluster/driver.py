@@ -20,6 +20,7 @@ from ablab.execute.cluster.messages import Held, Report, Sent
 from ablab.execute.cluster.parcel import make_parcel
 from ablab.execute.cluster.roster import Roster
 from ablab.execute.deaths import Deaths
+from ablab.execute.options import Engine
 from ablab.execute.queue import Claim, StackQueue
 from ablab.store.homeward import receive
 from ablab.store.index import StoreError
@@ -42,10 +43,18 @@ class Driver:
         machines: The machines.
         silent_seconds: An agent that has not answered for so long loses its claim, or whose
             training process has been stopped by a signal for a sixth of it.
+        engine: The user's option, for agents that plan anew.
     """
 
-    def __init__(self, queue: StackQueue, machines: Machines, silent_seconds: float = 60.0) -> None:
+    def __init__(
+        self,
+        queue: StackQueue,
+        machines: Machines,
+        silent_seconds: float = 60.0,
+        engine: Engine = "auto",
+    ) -> None:
         self._queue, self._machines, self._silent = queue, machines, silent_seconds
+        self._engine = engine
         self._parcel = make_parcel(queue)
         self._deaths = Deaths(queue.store)
         self._pausing = False
@@ -64,7 +73,7 @@ class Driver:
         """
         store, keep = self._queue.store, False
         with Owner(store.index.path) as self._owner:
-            self._lender = Lender(self._queue, self._owner)
+            self._lender = Lender(self._queue, self._owner, self._engine)
             self._roster = Roster(self._machines, store, self._owner, self._tell)
             try:
                 while self._goes_on():
@@ -119,7 +128,7 @@ class Driver:
 
     def _send(self, member: Member, claim: Claim) -> None:
         """Lends a claim to an agent."""
-        with self._lender.message(claim) as lent:
+        with self._lender.message(claim, self._lender.device_of(member)) as lent:
             self._works(member, lent.token, claim.number, [run.id for run in claim.runs])
             member.token = lent.token
             member.ask("begin", lent)
@@ -308,6 +317,9 @@ class Driver:
 
     def _trouble(self, member: Member, reason: str) -> None:
         """An agent cannot train; no run is at fault."""
+        if not member.machine:  # it could not even say what it is
+            self._lost(member, reason)
+            return
         self._tell(f"{member.line.name} cannot train: {reason.splitlines()[0]}")
         if member.work is not None:
             self._revoke(member, member.work)

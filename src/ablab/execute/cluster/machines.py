@@ -37,11 +37,13 @@ class Line(ABC):
         name: What messages call the agent, such as ``node3/1``.
         place: What identifies its machine.
         counts: Whether it counts as one of the agents that the user wants.
+        device: The kind of device that it trains on; None for that of the plan.
     """
 
     name: str
     place: str
     counts: bool = True
+    device: str | None = None
 
     @abstractmethod
     def call(self, method: str, *arguments: Any) -> Call:

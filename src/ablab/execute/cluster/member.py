@@ -89,7 +89,8 @@ class Member:
 
     def greet(self) -> None:
         """Asks the agent what it is."""
-        self.doing, self.call, self.since = "hello", self.line.call("hello"), self.clock()
+        self.doing, self.since = "hello", self.clock()
+        self.call = self.line.call("hello", self.line.device)
 
     def engage(self, before: str) -> None:
         """Asks it to work for this command, if it still works for ``before``."""

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from ablab.execute.options import Engine
 from ablab.store.shipments import Shipment
 
 Ending = Literal["done", "paused", "died", "store"]
@@ -35,6 +36,9 @@ class Lent:
         stack: The stack's number in the command's plan.
         experiment: The number of the experiment.
         plan: The plan of this stack alone, as plain data.
+        device: The kind of device to train on. If the plan is for another one, the agent plans
+            anew.
+        engine: The user's option, for that.
         shipment: What training starts from.
         contents: The contents of the shipment's files, in its order.
     """
@@ -43,6 +47,8 @@ class Lent:
     stack: int
     experiment: int
     plan: Mapping[str, Any]
+    device: str
+    engine: Engine
     shipment: Shipment
     contents: tuple[bytes, ...] = ()
 
@@ -69,12 +75,14 @@ class Hello:
         versions: What :func:`ablab.execute.cluster.versions.versions` finds there.
         command: The token of the command that it worked for before this call; empty if none.
         held: The claim that it trains, possibly for a command that has died; None if it is idle.
+        lacks: Why it cannot train on the device that it is for; empty if it can.
     """
 
     host: str
     versions: Mapping[str, str]
     command: str
     held: Held | None
+    lacks: str = ""
 
 
 @dataclass(frozen=True)

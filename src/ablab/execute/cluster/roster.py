@@ -36,7 +36,7 @@ class Roster:
         self._refused: dict[int, Line] = {}
         self._others: dict[int, tuple[Line, float]] = {}  # agents of other commands, since when
         self._unlike: dict[str, list[str]] = {}  # machines with other versions, and what differs
-        self._failures: Counter[str] = Counter()  # by machine
+        self._failures: Counter[tuple[str, str | None]] = Counter()
         self._reason = ""  # of the last failure
         self._looked = -_JOIN_SECONDS
 
@@ -83,6 +83,10 @@ class Roster:
                 self._unlike[hello.host] = unlike
                 self._tell(f"{hello.host} is not used: {', '.join(unlike)}")
             self.refuse(member)
+        elif hello.lacks:
+            self._reason = hello.lacks
+            self._tell(f"{member.line.name} is not used: {hello.lacks}")
+            self.refuse(member)
         elif hello.command in live_owners(self._store.index) - {self._owner.token}:
             self.leave_to_others(member)
         else:
@@ -107,7 +111,7 @@ class Roster:
 
     def failed(self, member: Member, reason: str) -> None:
         """An agent could not train, without a run at fault; after some times it is not used."""
-        machine = member.machine or member.line.place
+        machine = self._machine_of(member)
         self._failures[machine] += 1
         self._reason = reason.splitlines()[0] if reason else "it has ended"
         member.not_before = time.monotonic() + _BACKOFF_SECONDS * self._failures[machine]
@@ -116,7 +120,12 @@ class Roster:
 
     def succeeded(self, member: Member) -> None:
         """An agent has trained a claim."""
-        self._failures.pop(member.machine, None)
+        self._failures.pop(self._machine_of(member), None)
+
+    @staticmethod
+    def _machine_of(member: Member) -> tuple[str, str | None]:
+        """What fails together: the agents of one machine with one kind of device."""
+        return member.machine or member.line.place, member.line.device
 
     def lost(self, member: Member, reason: str) -> None:
         """An agent is gone; another one may be started in its place."""

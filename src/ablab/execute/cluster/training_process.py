@@ -12,12 +12,13 @@ import queue
 import sys
 import threading
 
+from ablab.config import InputError
+from ablab.execute.cluster.unlike_devices import planned_here
 from ablab.execute.executors.in_process import InProcess
 from ablab.execute.pause import pause_on_signals
 from ablab.execute.queue import StackQueue
 from ablab.execute.worker import STORE_ERROR, open_events, plan_from_data, problems_as_data
 from ablab.experiments.experiment import experiment
-from ablab.store.index import StoreError
 from ablab.store.known_runs import as_stored
 from ablab.store.store import Store
 from ablab.tasks.provided import provide
@@ -45,12 +46,15 @@ def main() -> None:
             store = Store(claim["store"])
             mine = as_stored(asked, store)
             plan = plan_from_data(claim["plan"], mine)
+            if claim["device"] != plan.device:
+                number, engine = claim["experiment"], claim["engine"]
+                plan = planned_here(plan, store, number, claim["device"], engine)
             stacks = StackQueue(
                 store, claim["experiment"], first["definition"], plan, report, should_pause
             )
             complete = InProcess().train(stacks)
             store.close()
-        except StoreError as error:
+        except InputError as error:  # of the store, or there is no such device
             report({"event": "store_error", "problems": problems_as_data(error)})
             sys.exit(STORE_ERROR)
         report({"event": "claim_ended", "token": claim["token"], "complete": complete})

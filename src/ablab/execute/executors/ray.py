@@ -1,6 +1,6 @@
 """Trains on the machines of a Ray cluster; see docs/cluster.md.
 
-An agent for each free core, or for each GPU, is a detached actor, so that it outlives a command
+An agent for each free core and for each GPU is a detached actor, so that it outlives a command
 that is killed. Ray itself is an extra, ``ablab[ray]``, and is imported when it is used.
 """
 
@@ -22,6 +22,7 @@ from ablab.config import InputError, Problem, counted
 from ablab.execute.cluster.agent import Agent
 from ablab.execute.cluster.driver import Driver
 from ablab.execute.cluster.machines import AgentLostError, Call, Line, Machines
+from ablab.execute.cluster.unlike_devices import places
 from ablab.execute.executor import Executor
 from ablab.execute.options import EXECUTORS, Options
 from ablab.execute.queue import StackQueue
@@ -43,7 +44,8 @@ class RayCluster(Executor):
         """See :meth:`Executor.capacity`."""
         _silent_seconds()
         _connect(options.address)
-        count = sum(_places(node, options.device) for node in _nodes())
+        found = [places(node["Resources"], options.device) for node in _nodes()]
+        count = sum(sum(each.values()) for each in found)
         if not count:
             what = "GPU" if options.device == "cuda" else "core"
             raise InputError(
@@ -64,7 +66,8 @@ class RayCluster(Executor):
     def train(self, queue: StackQueue) -> bool:
         """See :meth:`Executor.train`."""
         _connect(self.options.address)
-        return Driver(queue, _RayMachines(queue, self.options), _silent_seconds()).run()
+        machines = _RayMachines(queue, self.options)
+        return Driver(queue, machines, _silent_seconds(), self.options.engine).run()
 
 
 def _silent_seconds() -> float:
@@ -139,11 +142,6 @@ def _nodes() -> list[dict[str, Any]]:
     return [node for node in found if node["Alive"]]
 
 
-def _places(node: dict[str, Any], device: str) -> int:
-    """How many agents a node has place for."""
-    return int(node["Resources"].get("GPU" if device == "cuda" else "CPU", 0))
-
-
 @dataclass(eq=False)
 class _RayCall(Call):
     """A call of an actor's method.
@@ -176,6 +174,7 @@ class _RayLine(Line):
         place: The id of its node.
         actor: The actor.
         machines: The machines that it belongs to.
+        device: The kind of device that it trains on.
         counts: Whether it counts as one of the agents that the user wants.
     """
 
@@ -183,6 +182,7 @@ class _RayLine(Line):
     place: str
     actor: Any
     machines: "_RayMachines" = field(repr=False)
+    device: str | None
     counts: bool = True
 
     def call(self, method: str, *arguments: Any) -> Call:
@@ -205,10 +205,11 @@ class _RayMachines(Machines):
     def __init__(self, queue: StackQueue, options: Options) -> None:
         about = f"{queue.store.path.resolve()} {queue.experiment}"
         self._prefix = f"{_PREFIX}-{hashlib.sha256(about.encode()).hexdigest()[:12]}"
-        self._device, self._most = queue.plan.device, options.workers
+        self._device, self._most = options.device, options.workers
         self._lines: list[_RayLine] = []
         self._closing: list[tuple[Any, Any, float]] = []  # with when it was asked to close
-        self._taken: Counter[str] = Counter()  # places of agents that are not started again
+        # Places of agents that are not started again, by node and kind of device.
+        self._taken: Counter[tuple[str, str | None]] = Counter()
         self._number = 0
         self._found = False
 
@@ -220,12 +221,13 @@ class _RayMachines(Machines):
             self._found = True
             self._find({node["NodeID"] for node in nodes})
         for node in nodes:
-            place = node["NodeID"]
-            used = sum(line.place == place for line in self._lines) + self._taken[place]
-            for _ in range(_places(node, self._device) - used):
-                wanted = sum(line.counts for line in self._lines)
-                if self._most is None or wanted < self._most:
-                    self._lines.append(self._start(node))
+            for device, count in places(node["Resources"], self._device).items():
+                place = (node["NodeID"], device)
+                used = sum((line.place, line.device) == place for line in self._lines)
+                for _ in range(count - used - self._taken[place]):
+                    wanted = sum(line.counts for line in self._lines)
+                    if self._most is None or wanted < self._most:
+                        self._lines.append(self._start(node, device))
         return list(self._lines)
 
     def _find(self, nodes: set[str]) -> None:
@@ -235,36 +237,38 @@ class _RayMachines(Machines):
         for each in ray.util.list_named_actors(all_namespaces=True):
             name = each["name"]
             prefix, _, rest = name.rpartition("/")
-            node, _, number = rest.partition("-")
+            node, _, rest = rest.partition("-")
+            device, _, number = rest.partition("-")
             if each["namespace"] == _NAMESPACE and prefix == self._prefix and node in nodes:
                 with suppress(ValueError):  # it has ended meanwhile
                     actor = ray.get_actor(name, _NAMESPACE)
-                    self._lines.append(_RayLine(f"agent {number}", node, actor, self))
+                    self._lines.append(_RayLine(f"agent {number}", node, actor, self, device))
                 self._number = max(self._number, int(number))
 
-    def _start(self, node: dict[str, Any]) -> _RayLine:
-        """Starts an agent on a node."""
+    def _start(self, node: dict[str, Any], device: str) -> _RayLine:
+        """Starts an agent on a node, for a kind of device."""
         import ray
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         self._number += 1
-        uses_gpu = self._device == "cuda"
+        uses_gpu = device == "cuda"
         actor = ray.remote(Agent).options(
-            name=f"{self._prefix}/{node['NodeID']}-{self._number}",
+            name=f"{self._prefix}/{node['NodeID']}-{device}-{self._number}",
             namespace=_NAMESPACE,
             lifetime="detached",
             num_cpus=0 if uses_gpu else 1,
             num_gpus=1 if uses_gpu else 0,
             scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False),
         )
-        name = f"{node['NodeManagerHostname']}/{self._number}"
-        return _RayLine(name, node["NodeID"], actor.remote(), self)
+        kind = "GPU " if uses_gpu else ""
+        name = f"{node['NodeManagerHostname']}/{kind}{self._number}"
+        return _RayLine(name, node["NodeID"], actor.remote(), self, device)
 
     def end(self, line: _RayLine, again: bool) -> None:
         """Ends an agent, which first removes what it has written."""
         if line in self._lines:
             self._lines.remove(line)
-            self._taken[line.place] += not again
+            self._taken[line.place, line.device] += not again
             self._closing.append((line.actor, line.actor.close.remote(), time.monotonic()))
 
     def _end_closed(self) -> None:
