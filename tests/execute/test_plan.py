@@ -224,3 +224,25 @@ def test_compiled_stacks_are_cut_so_that_processes_end_together(tiny, reference)
     assert sorted(widths(dict.fromkeys(left, 1), workers=2, compiling="on")) == [2, 3, 5, 5]
     # Runs that are trained together by eager calls would take longer in fewer.
     assert widths(left, workers=2, compiling="off") == [5, 5, 5]
+
+
+def test_what_other_experiments_have_trained_does_not_count(tiny, reference):
+    """Six new runs are divided between two processes, as if they were the whole grid."""
+    options = {"engine": "stack", "workers": 2, "compiling": "off", "speeds": reference}
+    longer = ["seeds=6", "train.steps=20000"]
+    alone = experiment(tiny, "model.d_model=16", *longer)
+    expected = [len(stack.runs) for stack in planned(alone, **options).stacks]
+    assert expected == [3, 3]
+    both = experiment(tiny, "model.d_model=8,16", *longer)
+    new = {run.id: run.train.steps for run in both.runs if run.model.d_model == 16}
+    stacks = planned(both, left=new, **options).stacks
+    assert [len(each.runs) for each in stacks if each.runs[0].id in new] == expected
+    assert {run.id for each in stacks for run in each.runs} == {run.id for run in both.runs}
+
+
+def test_a_grid_that_was_begun_keeps_its_stacks(tiny, reference):
+    options = {"engine": "stack", "workers": 2, "compiling": "off", "speeds": reference}
+    both = experiment(tiny, "model.d_model=8,16", "seeds=6", "train.steps=20000")
+    first = [tuple(each.runs) for each in planned(both, **options).stacks]
+    left = {run.id: 19_000 for run in both.runs if run.model.d_model == 16}
+    assert {tuple(each.runs) for each in planned(both, left=left, **options).stacks} == set(first)

@@ -211,6 +211,12 @@ class _Planner:
     ) -> None:
         self._groups, self._options, self._device = groups, options, device
         self._speeds = speeds
+        # The stacks of a grid that was begun are those of the first time, so they are formed as if
+        # nothing were trained yet. Where all that is left is new, as if other experiments have
+        # trained the rest, they are formed of what is left.
+        new = all(group.is_new or not any(group.left) for group in groups)
+        left = [number for number, group in enumerate(groups) if any(group.left)]
+        self._counted = left if new and left else list(range(len(groups)))
         sharing = cpu_count() if device.type == "cpu" else 1  # the most processes on one device
         self._memory = device_memory(device) * _MEMORY_SHARE / sharing
 
@@ -221,20 +227,21 @@ class _Planner:
         deadline = time.perf_counter() + _TIMING_SECONDS
         chooser = MethodChooser(
             self._options, self._device, self._memory, self._speeds,
-            threads, workers, len(self._groups), deadline,
+            threads, workers, len(self._counted), deadline,
         )  # fmt: skip
         choices = [
             (group, chooser.choose(group))
             for group in ticking(self._groups, len(self._groups), "measuring steps of", "shape")
         ]
-        items = [
-            item
+        every = {
+            number: work_items(number, group, choice.best)
             for number, (group, choice) in enumerate(choices)
-            for item in work_items(number, group, choice.best)
-        ]
+        }
+        items = [item for number in self._counted for item in every[number]]
         large = is_large(len(items), workers)
         if not large:
             items = balance(items, workers)
+        items += [item for number in every.keys() - set(self._counted) for item in every[number]]
         widths: dict[int, list[int]] = {}
         for item in items:
             widths.setdefault(item.group, []).append(item.runs)
