@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+_ELEMENTS = 2**20  # of the permutations that are drawn together
 _LONGEST = 64  # positions, as a score needs N H T S² operations
 _TIED = 1e-6  # relative; scores this close are equal up to rounding
 
@@ -94,10 +95,12 @@ def head_score(
     rng = np.random.default_rng(seed)
     kinds, kind = np.unique(visible, axis=0, return_inverse=True)
     drawn = np.empty((permutations, len(totals)))
-    for number in range(permutations):
-        order = _permutation(kinds, rng)[kind.ravel()]  # (H, T, S)
-        moved = np.take_along_axis(moments, order[..., None], axis=-1)
-        drawn[number] = moved.sum((1, 2, 3))
+    together = max(1, _ELEMENTS // visible.size)
+    for first in range(0, permutations, together):
+        count = min(together, permutations - first)
+        order = _permutations(kinds, count, rng)[:, kind.ravel()]  # (P, H, T, S)
+        moved = np.take_along_axis(moments[None], order[..., None], axis=-1)
+        drawn[first : first + count] = moved.sum((2, 3, 4))
     scale = np.where(totals > 0, totals, np.nan)
     values, drawn = observed / scale, drawn / scale
     return HeadScore(
@@ -115,17 +118,28 @@ def _share(values: NDArray[np.float64], drawn: NDArray[np.float64]) -> NDArray[n
     return np.where(np.isnan(values), np.nan, (1 + reached) / (1 + len(drawn)))
 
 
-def _permutation(visible: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np.int64]:
-    """The visible keys of each query in a random order; others keep their places, (…, T, S)."""
+def _permutations(
+    visible: NDArray[np.bool_], count: int, rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """The visible keys of each query in random orders; others keep their places.
+
+    Args:
+        visible: Which keys each query sees, (K, T, S).
+        count: The number of orders.
+        rng: Draws them; the order of a query is that of the same draws for all K.
+
+    Returns:
+        The orders, (P, K, T, S).
+    """
     length = visible.shape[-1]
-    order = np.broadcast_to(np.arange(length), visible.shape).copy()
-    keys = np.where(visible, rng.random(visible.shape[1:]), 2.0)
+    order = np.broadcast_to(np.arange(length), (count, *visible.shape)).copy()
+    keys = np.where(visible, rng.random((count, 1, *visible.shape[1:])), 2.0)
     ranks = np.argsort(keys, axis=-1, kind="stable")  # visible ones first
-    count = visible.sum(-1, keepdims=True)
+    seen = visible.sum(-1, keepdims=True)
     firsts = visible.argmax(-1)[..., None]
     inside = np.arange(length) - firsts
-    shuffled = np.take_along_axis(ranks, np.clip(inside, 0, length - 1), axis=-1)
-    np.copyto(order, shuffled, where=(inside >= 0) & (inside < count))
+    shuffled = np.take_along_axis(ranks, np.clip(inside, 0, length - 1)[None], axis=-1)
+    np.copyto(order, shuffled, where=(inside >= 0) & (inside < seen))
     return order
 
 
