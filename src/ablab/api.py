@@ -188,6 +188,7 @@ def run(
     executor: str = "auto",
     address: str | None = None,
     break_leases: bool = False,
+    where: str | Sequence[str] = (),
     quiet: bool = False,
     **settings: Any,
 ) -> Result:
@@ -210,6 +211,8 @@ def run(
             import path of your own executor, or ``auto``.
         address: The address of the Ray cluster; None takes that of this machine.
         break_leases: Whether to take the runs that other processes have leased.
+        where: A cell of the grid or several, such as ``model.n_heads=1``: only runs in any of them
+            are trained now.
         quiet: Whether to hide progress.
         settings: Top-level settings by name (``seeds=3``), as for an experiment.
 
@@ -225,7 +228,10 @@ def run(
         named += [repr(override) for override in overrides]
         named += [f"{key}={value!r}" for key, value in settings.items()]
         command = f"ablab.run({', '.join(named)})"
-        options = Options(engine, device, workers, retry, compile, executor, break_leases, address)
+        cells = (where,) if isinstance(where, str) else tuple(where)
+        options = Options(
+            engine, device, workers, retry, compile, executor, break_leases, address, where=cells
+        )
         requests = requests_of(asked.definition)  # an unknown analysis is said before training
         trained = train_experiment(asked, store, options, command, Reporter(shown), paused, READERS)
         trained, _ = with_analyses(trained, requests, shown, paused)

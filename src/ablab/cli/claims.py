@@ -33,6 +33,12 @@ from ablab.cli.common import (
     metavar="N",
     help="Add seeds, up to N, until claims are settled.",
 )
+@click.option(
+    "--prices",
+    is_flag=True,
+    help="Show what the claims that failed or were not run would cost at a larger size "
+    "(--size, by default full), the cheapest first; train nothing.",
+)
 @click.option("--write", "page", type=click.Path(dir_okay=False), metavar="FILE",
               help="Write the page, as Markdown.")  # fmt: skip
 @click.option("--also", multiple=True, metavar="DIR",
@@ -48,6 +54,7 @@ def claims(
     running: bool,
     size: str | None,
     settled: int | None,
+    prices: bool,
     page: str | None,
     also: tuple[str, ...],
     ship: str | None,
@@ -63,7 +70,7 @@ def claims(
     ablab settle. Without a store, the results that ablab ships are shown.
     """
     options = make_options(**choices)
-    from ablab.config import ticking
+    from ablab.config import InputError, Problem, ticking
     from ablab.logbook.claims import chosen, claims_of, corrected, tally, write_page
     from ablab.logbook.shipped_claims import as_data, write_shipped
     from ablab.store import Store
@@ -72,6 +79,17 @@ def claims(
     nothing_yet = not also and not Path(store).exists()
     writes = page is not None or ship is not None
     usual = size in (None, "quick") and settled is None
+    if prices:
+        if running or writes or settled is not None:
+            raise InputError(
+                Problem(
+                    "--prices goes with none of --run, --settle and --write",
+                    "--prices",
+                    expected="--prices alone, with --size, --store and --also",
+                )
+            )
+        _show_prices(wanted, size or "full", store, also, options, as_json, quiet)
+        return 0
     asks_for_shipped = nothing_yet and not running and not writes and usual
     if asks_for_shipped and _show_shipped(wanted, store, as_json):
         return 0
@@ -144,6 +162,65 @@ def _show_shipped(wanted: list[str], store: str, as_json: bool) -> bool:
         f"{found.made} by ablab {found.version}. ablab claims --run trains the recipes here."
     )
     return True
+
+
+def _show_prices(
+    wanted: list[str],
+    size: str,
+    store: str,
+    also: tuple[str, ...],
+    options: Any,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Shows what open claims cost at a size."""
+    from ablab.config import doing
+
+    with progress(quiet, "planning"):
+        with doing("loading PyTorch"):
+            from ablab.logbook.claim_prices import claim_prices, open_claims
+            from ablab.logbook.claims import claims_of
+            from ablab.logbook.shipped_claims import open_shipped
+            from ablab.store import Store
+        stores = [Store(store)] if (Path(store) / "index.sqlite").is_file() else []
+        stores += [Store(each, write=False) for each in also]
+        usual = {name: claims_of(stores, name, None) for name in wanted if stores}
+        known = open_claims({n: each for n, each in usual.items() if each.record is not None})
+        others = [name for name in wanted if name not in known]
+        found = claim_prices(open_shipped(others) | known, size, store, options)
+    if as_json:
+        print_json(
+            {
+                "size": size,
+                "prices": [each.as_data() for each in found.prices],
+                "hours": found.hours,
+                "lacking": dict(found.lacking),
+            }
+        )
+        return
+    if found.prices:
+        print_table(
+            ["recipe", "claim", "now", "cells", "runs", "run-steps", "core-hours", "together"],
+            [
+                (each.recipe, each.claim, each.state, "; ".join(each.cells) or "all", each.runs,
+                 f"{each.run_steps:,}", f"{each.hours:.2g}", f"{each.together:.2g}")
+                for each in found.prices
+            ],
+            texts=["claim", "now", "cells"],
+            groups=["recipe"],
+        )  # fmt: skip
+        echo("")
+        count = len(found.prices)
+        say(
+            f"{count} claim{'s' * (count > 1)} at the size {size}: about "
+            f"{found.hours:.2g} core-hours together, from the plan of this machine; runs that "
+            "several claims need count once"
+        )
+        say("the cheapest first: " + shlex.join(found.prices[0].command))
+    else:
+        say(f"no claim that failed or was not run has a size {size}")
+    for name, reason in found.lacking.items():
+        say(f"{name} cannot be planned here: {reason}", err=True)
 
 
 def _run_missing(

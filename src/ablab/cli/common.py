@@ -82,6 +82,12 @@ source_option = click.option(
 quiet_option = click.option("--quiet", is_flag=True, help="Hide progress.")
 
 
+where_option = click.option(
+    "--where",
+    multiple=True,
+    metavar="CELL",
+    help="Only the runs of a cell, now: key=value, …; can be repeated.",
+)
 break_leases_option = click.option(
     "--break-leases",
     is_flag=True,

@@ -15,6 +15,7 @@ from ablab.cli.common import (
     quiet_option,
     say,
     store_option,
+    where_option,
 )
 
 
@@ -23,6 +24,7 @@ from ablab.cli.common import (
 @click.argument("overrides", nargs=-1)
 @store_option
 @execution_options
+@where_option
 @json_option
 @quiet_option
 def plan(

@@ -18,6 +18,7 @@ from ablab.cli.common import (
     quiet_option,
     say,
     store_option,
+    where_option,
 )
 
 
@@ -43,6 +44,7 @@ def _trial_values(store: Any, record: Any, measure: str) -> Any:
 @click.argument("overrides", nargs=-1)
 @store_option
 @execution_options
+@where_option
 @break_leases_option
 @json_option
 @quiet_option

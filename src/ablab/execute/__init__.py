@@ -5,6 +5,7 @@ Modules:
 - ``accuracy``: how accurate estimates are.
 - ``balance``: divides stacks among processes.
 - ``cluster``: training on several machines.
+- ``cells``: the runs of some cells of a grid, where not all are trained now.
 - ``cost``: counts the arithmetic, memory and kernel launches of a training step.
 - ``deaths``: deaths of processes that train.
 - ``device``: devices and their memory.

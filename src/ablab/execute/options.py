@@ -32,6 +32,8 @@ class Options:
         address: Where the executor finds its machines, such as the address of a Ray cluster; None
             lets it look by itself.
         until: The step to which runs are trained for now, as by halving; None for their last step.
+        where: Cells of the grid, as after ``where`` in an expectation; only runs in any of them are
+            trained now. Without cells, all are.
         threads: Threads per process; None gives each an equal share of this machine's processors.
 
     Raises:
@@ -48,6 +50,7 @@ class Options:
     address: str | None = None
     threads: int | None = None
     until: int | None = None
+    where: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name, value, allowed in (

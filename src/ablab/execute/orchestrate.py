@@ -1,7 +1,7 @@
 """Runs an experiment: checks it, registers it, plans, trains, applies stop rules, samples texts."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 from ablab.config.progress import doing
 from ablab.config.source_digest import check_sources
 from ablab.config.wording import counted
+from ablab.execute.cells import chosen_runs
 from ablab.execute.cost import StepCost, count_cost
 from ablab.execute.early_stops import foreseen_stops
 from ablab.execute.environment import environment
@@ -42,6 +43,7 @@ from ablab.store.run_rows import progress_of_runs, stopped_runs
 from ablab.store.store import ExperimentRecord, Store
 from ablab.store.tidying import Tidying
 from ablab.train.method import Method
+from ablab.train.run import Run
 from ablab.watching.step_statistics import check_watching
 
 _MIN_RUN_STEPS = 50  # fewer steps, summed over runs, are too few to measure speed
@@ -99,34 +101,27 @@ def orchestrate(
     opened = store if isinstance(store, Store) else Store(store, create=True)
     record = _register(asked, opened, options, command, reporter)
     until = options.until
-    left = steps_left(opened.members(record.id), until=until)
+    runs = chosen_runs(asked, options)
+    left = steps_left(opened.members(record.id, [run.id for run in runs]), until=until)
     if options.break_leases:
         for holder in break_leases(opened.index, list(left)):
             reporter.message(f"runs are taken over from {holder}")
     if not left and until is not None:
         return TrainedExperiment(opened, record, asked, 0, True)
     if not left:
-        count = len(asked.runs)
-        runs = "the run is" if count == 1 else f"all {count:,} runs are"
-        reporter.message(f"nothing to train: {runs} in {opened.path}")
+        cells = " of these cells" if options.where else ""
+        who = f"the run{cells} is" if len(runs) == 1 else f"all {len(runs):,} runs{cells} are"
+        reporter.message(f"nothing to train: {who} in {opened.path}")
         sample_texts(opened, record, asked, reporter.message)
         return TrainedExperiment(opened, record, asked, 0, True)
     with doing("planning"):
         options = with_capacity(options)
         speeds = Speeds()
-        plan = replace(_planned(asked, opened, options, left, speeds), until=until)
+        plan = replace(_planned(asked, runs, opened, options, left, speeds), until=until)
         speeds.save()
     executor = make_executor(options, plan)
     _announce(asked, plan, left, executor.processes(plan.workers), reporter)
-    labels = {run.id: variant.label for variant in asked.variants for run in variant.runs}
-    compile_seconds = {
-        number: stack.compile_seconds
-        for number, stack in enumerate(plan.stacks)
-        if any(run.id in left for run in stack.runs)
-    }
-    steps = {run.id: min(run.train.steps, until or run.train.steps) for run in asked.runs}
-    time_left = TimeLeft(plan, steps, left)
-    reporter.start(left, steps, labels, compile_seconds, time_left.seconds)
+    time_left = _start(asked, plan, left, reporter)
     recorder = _SpeedRecorder(asked, plan, speeds, reporter, time_left, executor.is_local)
     tidying = Tidying(opened)
 
@@ -156,14 +151,19 @@ def orchestrate(
 
 
 def _planned(
-    asked: Experiment, store: Store, options: Options, left: dict[str, int], speeds: Speeds
+    asked: Experiment,
+    runs: Sequence[Run],
+    store: Store,
+    options: Options,
+    left: dict[str, int],
+    speeds: Speeds,
 ) -> Plan:
     """The plan by which the missing steps are trained."""
     retain_freed_memory()
     persist_compiled_programs()
     before, stops = methods_before(asked, store.path), foreseen_stops(asked, store.path)
     device = planning_device(options)
-    return make_plan(asked.runs, options, left, speeds, before, stops, device)
+    return make_plan(runs, options, left, speeds, before, stops, device)
 
 
 def _announce(
@@ -195,7 +195,7 @@ def _check(asked: Experiment, path: str | Path, options: Options, reporter: Repo
     check_watching(asked.runs)
     check_queries(asked.runs)
     asked, news = against_stored(asked, path)
-    left = steps_to_train(asked, path, options.retry)
+    left = steps_to_train(asked, chosen_runs(asked, options), path, options.retry)
     to_train = [run for run in asked.runs if run.id in left]
     check_own_parts(to_train)
     if news is not None:
@@ -222,6 +222,20 @@ def _register(
             f"ablab replay {fewer[0]} --watch …"
         )
     return record
+
+
+def _start(asked: Experiment, plan: Plan, left: dict[str, int], reporter: Reporter) -> TimeLeft:
+    """Tells a reporter what is going to be trained; returns what estimates the time left."""
+    labels = {run.id: variant.label for variant in asked.variants for run in variant.runs}
+    compile_seconds = {
+        number: stack.compile_seconds
+        for number, stack in enumerate(plan.stacks)
+        if any(run.id in left for run in stack.runs)
+    }
+    steps = {run.id: min(run.train.steps, plan.until or run.train.steps) for run in asked.runs}
+    time_left = TimeLeft(plan, steps, left)
+    reporter.start(left, steps, labels, compile_seconds, time_left.seconds)
+    return time_left
 
 
 class _SpeedRecorder:
@@ -298,15 +312,18 @@ def against_stored(asked: Experiment, path: str | Path) -> tuple[Experiment, str
         store.close()
 
 
-def steps_to_train(asked: Experiment, path: str | Path, retry: bool) -> dict[str, int]:
+def steps_to_train(
+    asked: Experiment, runs: Sequence[Run], path: str | Path, retry: bool
+) -> dict[str, int]:
     """The number of steps that running an experiment would train, by run id; writes nothing.
 
     Args:
         asked: The experiment, which need not be in the store.
+        runs: Those of its runs that are to be trained.
         path: The store's folder, which need not exist.
         retry: Whether failed and diverged runs are trained again.
     """
-    steps = {run.id: run.train.steps for run in asked.runs}
+    steps = {run.id: run.train.steps for run in runs}
     if not (Path(path) / "index.sqlite").is_file():
         return steps
     store = Store(path)

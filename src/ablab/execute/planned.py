@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ablab.config.shown import Displayed, Shown
 from ablab.config.wording import counted
+from ablab.execute.cells import check_cells, chosen_runs
 from ablab.execute.early_stops import foreseen_stops
 from ablab.execute.executor import planning_device, with_capacity
 from ablab.execute.guest import as_guest
@@ -139,6 +140,7 @@ def plan_experiment(asked: Experiment, store: str | Path, options: Options) -> P
     Raises:
         InputError: The experiment or an option is invalid.
     """
+    check_cells(asked, options)
     if is_to_tune(asked.definition):
         return _with_tuning(asked, store, options)
     speeds = Speeds()
@@ -149,8 +151,8 @@ def plan_experiment(asked: Experiment, store: str | Path, options: Options) -> P
     check_watching(asked.runs)
     check_queries(asked.runs)
     asked, news = against_stored(asked, store)
-    runs = asked.runs
-    left = steps_to_train(asked, store, options.retry)
+    runs = chosen_runs(asked, options)
+    left = steps_to_train(asked, runs, store, options.retry)
     to_train = [each for each in runs if each.id in left]
     check_own_parts(to_train)
     captured = check_captures(to_train, store)

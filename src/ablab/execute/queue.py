@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from ablab.execute.plan import Plan, PlannedStack
@@ -80,10 +81,16 @@ class StackQueue:
         """Steps left to train by run id; runs that ended are not included.
 
         Args:
-            among: The runs to look up; by default all runs of the experiment.
+            among: The runs to look up; by default all runs of the plan.
         """
         runs = None if among is None else [run.id for run in among]
-        return steps_left(self.store.members(self.experiment, runs), until=self.plan.until)
+        left = steps_left(self.store.members(self.experiment, runs), until=self.plan.until)
+        return {run: steps for run, steps in left.items() if run in self._planned}
+
+    @cached_property
+    def _planned(self) -> frozenset[str]:
+        """The ids of the runs of the plan, which may be for some cells of the grid only."""
+        return frozenset(run.id for stack in self.plan.stacks for run in stack.runs)
 
     def claim(self, owner: Owner, number: int, missing: Mapping[str, int]) -> Claim | None:
         """Leases a stack's unfinished runs; None if other processes have leased or ended them all.

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ablab.config.wording import counted
+from ablab.execute.cells import check_cells
 from ablab.execute.options import Options
 from ablab.execute.orchestrate import TrainedExperiment, orchestrate
 from ablab.execute.progress import Reporter
@@ -64,7 +65,11 @@ def rounds_of(
         options: How to run it.
         reporter: Shows progress.
         readers: What reads results between rounds.
+
+    Raises:
+        InputError: Cells are chosen, and rounds choose what is trained, or no variant is in one.
     """
+    check_cells(asked, options)
     return Rounds(_parts(asked, store, options, reporter, readers))
 
 

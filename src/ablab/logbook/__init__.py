@@ -5,6 +5,7 @@ Modules:
 - ``answer``: the first sentences of an entry, which answer its question.
 - ``answer_figure``: the key figure: the answer's measure, a dot for each run.
 - ``answer_values``: what can be said of the answer's measure, in sentences.
+- ``claim_prices``: what it would cost to decide claims at a larger size.
 - ``claims``: compares the claims of logbooks with our results.
 - ``colours``: colours, dashes and names of variants, for figures and the page.
 - ``compare_experiments``: compares experiments: one table and shared axes.

@@ -10,7 +10,7 @@ from typing import Any
 
 from ablab import __version__
 from ablab.config.files import write_text_atomically
-from ablab.logbook.claims import RecipeClaims, count_states
+from ablab.logbook.claims import NOT_RUN, RecipeClaims, count_states
 from ablab.read.family import Family
 
 _FILE = "claims.json"
@@ -36,6 +36,18 @@ class ShippedClaims:
     def tally(self) -> str:
         """The number of claims and of each outcome, as text."""
         return count_states(claim["state"] for each in self.recipes for claim in each["claims"])
+
+
+def open_shipped(names: Sequence[str]) -> dict[str, dict[str, str]]:
+    """The states of shipped claims that failed or were not run, by recipe and claim."""
+    return {
+        each["recipe"]: {
+            claim["sentence"]: claim["state"]
+            for claim in each["claims"]
+            if claim["state"] in ("failed", NOT_RUN)
+        }
+        for each in shipped_claims(names).recipes
+    }
 
 
 def as_data(found: Sequence[RecipeClaims], families: dict[str, Family]) -> dict[str, Any]:
