@@ -132,6 +132,25 @@ def test_tune(typed):
     assert said[-1].count("train.optimizer") == 2
 
 
+def test_claims(typed):
+    said = [" ".join(each.split()) for each in typed("howto/claims.md").said]
+    assert "not run" in said[0].partition("16 beats 8")[2]
+    assert "at the size full: about" in said[1]
+    assert "ablab run widths.yaml size=full --where" in said[1]
+    store = Store("lab")
+    quick, full = (
+        next(each for each in store.experiments() if each.definition["size"] == size)
+        for size in ("quick", "full")
+    )
+    assert {run.status for run in store.runs(quick)} == {"finished"}
+    assert {(run.variant["model.d_model"], run.status) for run in store.runs(full)} == {
+        (8, "finished"),
+        (16, "finished"),
+        (4, "interrupted"),
+    }
+    assert "not run" not in said[3].partition("16 beats 8")[2]
+
+
 def test_halving(typed):
     said = [" ".join(each.split()) for each in typed("howto/halving.md").said]
     # 12 runs to step 20, 6 of them to 40, 2 of them to 80, of 12 runs of 80 steps.
