@@ -6,11 +6,13 @@ import pytest
 from ablab.execute.cost import count_cost
 from ablab.execute.method_choice import MAX_WIDTH
 from ablab.execute.options import Options, cpu_count
+from ablab.execute.orchestrate import steps_to_train, trained_elsewhere
 from ablab.execute.plan import Plan, make_plan
 from ablab.execute.speeds import Speeds
 from ablab.execute.worker import plan_as_data, plan_from_data
 from ablab.experiments.experiment import experiment
 from ablab.train.method import SOLO, STACK
+from tests.store.makers import train
 
 
 @pytest.fixture
@@ -226,23 +228,50 @@ def test_compiled_stacks_are_cut_so_that_processes_end_together(tiny, reference)
     assert widths(left, workers=2, compiling="off") == [5, 5, 5]
 
 
+SIX = ["seeds=6", "train.steps=20000"]
+
+
+def widths(stacks, runs):
+    """The widths of the stacks of some runs."""
+    return [len(each.runs) for each in stacks if each.runs[0].id in runs]
+
+
 def test_what_other_experiments_have_trained_does_not_count(tiny, reference):
     """Six new runs are divided between two processes, as if they were the whole grid."""
-    options = {"engine": "stack", "workers": 2, "compiling": "off", "speeds": reference}
-    longer = ["seeds=6", "train.steps=20000"]
-    alone = experiment(tiny, "model.d_model=16", *longer)
-    expected = [len(stack.runs) for stack in planned(alone, **options).stacks]
+    options = Options(device="cpu", engine="stack", workers=2, compiling="off")
+    alone = experiment(tiny, "model.d_model=16", *SIX)
+    expected = [len(each.runs) for each in make_plan(alone.runs, options, {}, reference).stacks]
     assert expected == [3, 3]
-    both = experiment(tiny, "model.d_model=8,16", *longer)
+    both = experiment(tiny, "model.d_model=8,16", *SIX)
     new = {run.id: run.train.steps for run in both.runs if run.model.d_model == 16}
-    stacks = planned(both, left=new, **options).stacks
-    assert [len(each.runs) for each in stacks if each.runs[0].id in new] == expected
-    assert {run.id for each in stacks for run in each.runs} == {run.id for run in both.runs}
+    old = {run.id for run in both.runs} - set(new)
+
+    def stacks(left, elsewhere):
+        found = make_plan(both.runs, options, left, reference, elsewhere=elsewhere).stacks
+        assert {run.id for each in found for run in each.runs} == {run.id for run in both.runs}
+        return widths(found, new)
+
+    assert stacks(new, old) == expected
+    # The same after a part was trained.
+    assert stacks(dict(list(new.items())[:3]), old) == expected
+    # If the experiment has trained the others itself, its stacks stay as they were.
+    whole = {run.id: run.train.steps for run in both.runs}
+    assert stacks(new, ()) == stacks(whole, ())
 
 
-def test_a_grid_that_was_begun_keeps_its_stacks(tiny, reference):
-    options = {"engine": "stack", "workers": 2, "compiling": "off", "speeds": reference}
-    both = experiment(tiny, "model.d_model=8,16", "seeds=6", "train.steps=20000")
-    first = [tuple(each.runs) for each in planned(both, **options).stacks]
-    left = {run.id: 19_000 for run in both.runs if run.model.d_model == 16}
-    assert {tuple(each.runs) for each in planned(both, left=left, **options).stacks} == set(first)
+def test_stacks_are_the_same_wherever_a_command_was_interrupted(tiny, tmp_path):
+    """The runs of the narrow model are of another experiment; those of two widths are new."""
+    lab = tmp_path / "lab"
+    asked = [tiny, lab, "train.steps=40", "seeds=2"]
+    train(*asked, "model.d_model=8")
+    both = experiment(tiny, "train.steps=40", "seeds=2", "model.d_model=8,12,16")
+
+    def found():
+        return trained_elsewhere(both, lab, steps_to_train(both, both.runs, lab, False))
+
+    narrow = {run.id for run in both.runs if run.model.d_model == 8}
+    assert found() == narrow
+    train(*asked, "model.d_model=8,12,16", where=("model.d_model=12",))
+    assert found() == narrow  # those of width 12 are its own
+    train(*asked, "model.d_model=8,12,16")
+    assert found() == narrow

@@ -2,13 +2,15 @@
 
 import hashlib
 import shutil
+import threading
 import zipfile
+from dataclasses import replace
 
 import pytest
 import torch
 
 import ablab
-from ablab.store import Store, StoreError, bundles
+from ablab.store import Store, StoreError, bundles, tidying
 from ablab.store.bundles import bundle_snapshots
 from ablab.store.check import check_store, leftovers
 from ablab.store.homeward import homeward, receive
@@ -16,7 +18,8 @@ from ablab.store.leases import Owner
 from ablab.store.outward import outward, unload
 from ablab.store.packs import unpack
 from ablab.store.repair import repair_store
-from ablab.store.snapshots import read_parameters, read_state
+from ablab.store.processes import this_host
+from ablab.store.snapshots import read_parameters, read_state, write_snapshot
 from ablab.train.parameter_layout import ParameterLayout
 from ablab.train.stack import initial_model
 from tests.store.makers import WILD, train
@@ -304,3 +307,179 @@ def test_digests_are_those_of_the_files(trained, many):
     assert {row["path"]: row["digest"] for row in rows} == {
         f"snapshots/{name}": hashlib.sha256(content).hexdigest() for name, content in before.items()
     }
+
+
+def test_two_processes_that_tidy_lose_nothing(trained, many, monkeypatch):
+    """The other one has moved everything between the first one's look and its lease."""
+    before = bundles.Owner.acquire
+    others = []
+
+    def acquire(self, index, runs):
+        if not others:
+            others.append(Store(trained.path))
+            assert bundle_snapshots(others[0]) == 22
+        return before(self, index, runs)
+
+    monkeypatch.setattr(bundles.Owner, "acquire", acquire)
+    assert bundle_snapshots(trained) == 0
+    assert check_store(trained).problems == []
+    assert leftovers(trained) == []
+    assert own_files(trained) == {}
+
+
+def test_a_run_that_was_taken_meanwhile_stays(trained, many, monkeypatch):
+    """As by --break-leases, while the bundle is written; the other one writes a snapshot anew."""
+    first, second = ids(trained)
+    path = trained.path / "snapshots" / first / "20.safetensors"
+    before = bundles.write_atomically
+
+    def write(to, content, root):
+        written = before(to, content, root)
+        with trained.index.transaction() as connection:
+            connection.execute("UPDATE runs SET owner = 'other' WHERE id = ?", (first,))
+        return written
+
+    monkeypatch.setattr(bundles, "write_atomically", write)
+    assert bundle_snapshots(trained) == 11
+    assert path.is_file()
+    assert {name.partition("/")[0] for name in own_files(trained)} == {first}
+    assert {row[0] for row in trained.index.rows("SELECT run FROM bundles")} == {second}
+    assert check_store(trained).problems == []
+
+
+def test_a_snapshot_that_was_written_again_meanwhile_stays(trained, many, monkeypatch):
+    run = ids(trained)[0]
+    path = trained.path / "snapshots" / run / "20.safetensors"
+    before = bundles._state
+    calls = []
+
+    def state(each):
+        calls.append(each)
+        return (len(calls),) if each == path else before(each)
+
+    monkeypatch.setattr(bundles, "_state", state)
+    assert bundle_snapshots(trained) == 22
+    assert list(own_files(trained)) == [f"{run}/20.safetensors"]
+    assert check_store(trained).problems == []
+
+
+def test_a_damaged_copy_does_not_count(trained, many):
+    """As of an unzip that was cut short."""
+    run = ids(trained)[0]
+    last = read_parameters(trained, run, 40)
+    bundle_snapshots(trained)
+    with zipfile.ZipFile(bundle_of(trained)) as file:
+        file.extractall(trained.path / "snapshots")
+    path = trained.path / "snapshots" / run / "40.safetensors"
+    path.write_bytes(path.read_bytes()[:100])
+    assert check_store(trained).problems == []
+    again = read_parameters(trained, run, 40)
+    assert all(torch.equal(again[name], last[name]) for name in last)
+    _, actions = repair_store(trained)
+    assert actions == []
+
+
+def test_a_sound_copy_counts_where_the_bundle_is_damaged(trained, many):
+    run = ids(trained)[0]
+    last = read_parameters(trained, run, 40)
+    bundle_snapshots(trained)
+    with zipfile.ZipFile(bundle_of(trained)) as file:
+        file.extractall(trained.path / "snapshots")
+    spoil(trained, run, 40)
+    assert check_store(trained).problems == []
+    again = read_parameters(trained, run, 40)
+    assert all(torch.equal(again[name], last[name]) for name in last)
+
+
+def test_killed_while_a_bundled_snapshot_is_written_anew(trained, many):
+    """After the new file is in place, and before the index lists it."""
+    run = ids(trained)[0]
+    bundle_snapshots(trained)
+    layout = ParameterLayout.of(initial_model(ablab.open(trained.path).run(run).run))
+    state = read_state(trained, run, 20, layout, ["momentum_buffer"])
+    write_snapshot(trained, run, replace(state, theta=state.theta + 1), layout, True)
+    assert check_store(trained).problems == []
+    again = read_state(trained, run, 20, layout, ["momentum_buffer"])
+    assert torch.equal(again.theta, state.theta)
+
+
+def test_what_a_killed_process_had_leased_is_moved(trained, many):
+    with trained.index.transaction() as connection:
+        connection.execute(
+            "INSERT INTO owners VALUES ('gone', ?, 99999999, 1.5, 0.0)", (this_host(),)
+        )
+        connection.execute("UPDATE runs SET owner = 'gone'")
+    assert bundle_snapshots(trained) == 22
+
+
+def test_snapshots_without_digests_stay_and_nothing_is_written(trained, many):
+    with trained.index.transaction() as connection:
+        connection.execute("DELETE FROM digests WHERE path LIKE 'snapshots/%'")
+    before = own_files(trained)
+    assert bundle_snapshots(trained) == 0
+    assert own_files(trained) == before
+    assert not list((trained.path / "snapshots").glob("*.zip"))
+
+
+def test_deleted_snapshots_leave_nothing(trained, many):
+    shutil.rmtree(trained.path / "snapshots")
+    assert bundle_snapshots(trained) == 0
+    assert not (trained.path / "snapshots").exists()
+
+
+def test_snapshots_of_runs_that_have_not_ended_stay(trained, many):
+    with trained.index.transaction() as connection:
+        connection.execute("UPDATE members SET steps = 80")
+    assert bundle_snapshots(trained) == 0
+
+
+def test_while_a_command_trains(trained, many, monkeypatch):
+    monkeypatch.setattr(tidying, "_EVERY_SECONDS", 0.0)
+    own = tidying.Tidying(trained)
+    thread = threading.Thread(target=own.from_time_to_time)
+    thread.start()
+    thread.join()
+    assert len(own_files(trained)) == 22  # it uses the store in the thread that made it only
+    own.from_time_to_time()
+    assert own_files(trained) == {}
+
+
+def test_training_goes_on_where_tidying_cannot_write(trained, many, monkeypatch):
+    def full(*_):
+        raise StoreError("no space left on device")
+
+    monkeypatch.setattr(tidying, "_EVERY_SECONDS", 0.0)
+    monkeypatch.setattr(bundles, "write_atomically", full)
+    tidying.Tidying(trained).from_time_to_time()
+    with pytest.raises(StoreError, match="no space left"):
+        tidying.Tidying(trained).now()
+    assert check_store(trained).problems == []
+
+
+@pytest.mark.parametrize(
+    ("column", "value"), [("bytes", 2**62), ("bytes", -1), ("offset", 2**62), ("offset", -5)]
+)
+def test_a_strangers_numbers(trained, many, column, value):
+    bundle_snapshots(trained)
+    table = "snapshots" if column == "bytes" else "bundles"
+    with trained.index.transaction() as connection:
+        connection.execute(f"UPDATE {table} SET {column} = ? WHERE step = 40", (value,))
+    with pytest.raises(StoreError, match="missing or damaged"):
+        read_parameters(trained, ids(trained)[0], 40)
+    assert len(check_store(trained).problems) == 2
+    repair_store(trained)
+    assert check_store(trained).problems == []
+
+
+def test_a_bundle_with_a_damaged_list(trained, many):
+    bundle_snapshots(trained)
+    path = bundle_of(trained)
+    content = bytearray(path.read_bytes())
+    for place in range(len(content) - 400, len(content)):
+        content[place] ^= 0x55
+    path.write_bytes(content)
+    with trained.index.transaction() as connection:
+        connection.execute("DELETE FROM bundles WHERE step = 40")
+    assert len(check_store(trained).problems) == 2
+    repair_store(trained)
+    assert check_store(trained).problems == []

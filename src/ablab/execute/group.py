@@ -40,11 +40,6 @@ class Group:
         )
 
     @property
-    def is_new(self) -> bool:
-        """Whether none of the runs has begun."""
-        return all(left >= run.train.steps for run, left in zip(self.runs, self.left, strict=True))
-
-    @property
     def run_steps(self) -> int:
         """Steps that will probably be trained, all runs together."""
         return sum(each.steps[0] for each in self.work)

@@ -1,7 +1,7 @@
 """Runs an experiment: checks it, registers it, plans, trains, applies stop rules, samples texts."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -39,8 +39,8 @@ from ablab.experiments.experiment import Experiment
 from ablab.store.expected import stamp
 from ablab.store.known_runs import as_stored
 from ablab.store.leases import break_leases
-from ablab.store.run_rows import progress_of_runs, stopped_runs
-from ablab.store.store import ExperimentRecord, Store
+from ablab.store.run_rows import ended_before, progress_of_runs, stopped_runs
+from ablab.store.store import ExperimentRecord, Store, timestamp
 from ablab.store.tidying import Tidying
 from ablab.train.method import Method
 from ablab.train.run import Run
@@ -162,8 +162,8 @@ def _planned(
     retain_freed_memory()
     persist_compiled_programs()
     before, stops = methods_before(asked, store.path), foreseen_stops(asked, store.path)
-    device = planning_device(options)
-    return make_plan(runs, options, left, speeds, before, stops, device)
+    device, elsewhere = planning_device(options), trained_elsewhere(asked, store.path, left)
+    return make_plan(runs, options, left, speeds, before, stops, device, elsewhere)
 
 
 def _announce(
@@ -341,6 +341,24 @@ def steps_to_train(
         for step, outcome in [progress.get(run, (0, None))]
     ]
     return steps_left(rows, retry)
+
+
+def trained_elsewhere(asked: Experiment, path: str | Path, left: Mapping[str, int]) -> set[str]:
+    """The runs that other experiments had trained before this one was first asked for.
+
+    Args:
+        asked: The experiment, which need not be in the store.
+        path: The store's folder, which need not exist.
+        left: Steps left to train, by run id.
+    """
+    if not (Path(path) / "index.sqlite").is_file():
+        return set()
+    store = Store(path)
+    record = store.experiment_of_digest(asked.digest)
+    ended = [run.id for run in asked.runs if run.id not in left]
+    found = ended_before(store, ended, timestamp() if record is None else record.created)
+    store.close()
+    return found
 
 
 def methods_before(asked: Experiment, path: str | Path) -> dict[str, Method]:

@@ -1,7 +1,7 @@
 """The plan: which runs train together, by which method, in how many processes, for how long."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import psutil
@@ -104,6 +104,7 @@ def make_plan(
     before: Mapping[str, Method] | None = None,
     stops: Mapping[str, ExpectedStop] | None = None,
     device: torch.device | None = None,
+    elsewhere: Collection[str] = (),
 ) -> Plan:
     """Forms stacks of runs with equal shapes and operations, and chooses a method for each.
 
@@ -116,6 +117,8 @@ def make_plan(
             them or another one is faster beyond the uncertainty, runs keep their method.
         stops: Where stop rules will probably end runs, by run id.
         device: The device for which it is made; by default that of the options.
+        elsewhere: Runs that other experiments had trained before this one was first asked for. The
+            stacks of the others are formed as if shapes with such runs alone did not exist.
 
     Raises:
         InputError: This machine does not have the requested device.
@@ -133,7 +136,7 @@ def make_plan(
         for group in ticking(members, len(members), "planning", "shape")
     ]
     threads_before = torch.get_num_threads()
-    planner = _Planner(groups, options, device, speeds)
+    planner = _Planner(groups, options, device, speeds, elsewhere)
     try:
         if options.workers is not None:
             return _finished(planner.plan(options.workers), stops)
@@ -207,16 +210,20 @@ class _Planner:
     """Makes plans for different numbers of workers."""
 
     def __init__(
-        self, groups: Sequence[Group], options: Options, device: torch.device, speeds: Speeds
+        self,
+        groups: Sequence[Group],
+        options: Options,
+        device: torch.device,
+        speeds: Speeds,
+        elsewhere: Collection[str],
     ) -> None:
         self._groups, self._options, self._device = groups, options, device
         self._speeds = speeds
         # The stacks of a grid that was begun are those of the first time, so they are formed as if
-        # nothing were trained yet. Where all that is left is new, as if other experiments have
-        # trained the rest, they are formed of what is left.
-        new = all(group.is_new or not any(group.left) for group in groups)
-        left = [number for number, group in enumerate(groups) if any(group.left)]
-        self._counted = left if new and left else list(range(len(groups)))
+        # nothing were trained yet, except for shapes that other experiments had trained before.
+        numbers = list(range(len(groups)))
+        own = [n for n in numbers if not all(run.id in elsewhere for run in groups[n].runs)]
+        self._counted = own or numbers
         sharing = cpu_count() if device.type == "cpu" else 1  # the most processes on one device
         self._memory = device_memory(device) * _MEMORY_SHARE / sharing
 

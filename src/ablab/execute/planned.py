@@ -12,7 +12,12 @@ from ablab.execute.executor import planning_device, with_capacity
 from ablab.execute.guest import as_guest
 from ablab.execute.observers import check_captures, check_queries
 from ablab.execute.options import Options
-from ablab.execute.orchestrate import against_stored, methods_before, steps_to_train
+from ablab.execute.orchestrate import (
+    against_stored,
+    methods_before,
+    steps_to_train,
+    trained_elsewhere,
+)
 from ablab.execute.own_parts import check_own_parts
 from ablab.execute.plan import Plan, check_memory, make_plan
 from ablab.execute.plan_text import remarks
@@ -158,8 +163,8 @@ def plan_experiment(asked: Experiment, store: str | Path, options: Options) -> P
     captured = check_captures(to_train, store)
     before, stops = methods_before(asked, store), foreseen_stops(asked, store)
     options = with_capacity(options)
-    device = planning_device(options)
-    plan = make_plan(runs, options, left, speeds, before, stops, device)
+    device, elsewhere = planning_device(options), trained_elsewhere(asked, store, left)
+    plan = make_plan(runs, options, left, speeds, before, stops, device, elsewhere)
     begins = None
     if asked.settling is not None:
         first = {run.id: run for run in runs if run.seed < asked.settling.first}

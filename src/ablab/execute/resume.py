@@ -64,7 +64,11 @@ def last_methods(store: Store, runs: Sequence[Run]) -> dict[str, Method]:
 def last_devices(store: Store, runs: Iterable[str]) -> dict[str, str]:
     """The kinds of device on which runs were trained last, by run id; without segments, none."""
     stored = store.segments(runs)
-    return {run: segments[-1]["device"] for run, segments in stored.items() if segments}
+    return {
+        run: segments[-1]["device"]
+        for run, segments in stored.items()
+        if segments and "device" in segments[-1]
+    }
 
 
 def last_state(

@@ -1,17 +1,21 @@
 """Bundles: many small snapshots in one file, so that a file system does not run out of inodes.
 
 A snapshot is first a file of its own, ``snapshots/RUN/STEP.safetensors``. Once a store has many
-small ones, they are moved to bundles, ``snapshots/ID.zip``: ZIP files without compression, whose
-members have the same names and bytes, so that ``unzip`` brings the files back. The index knows
-where the bytes of each begin; their digest stays that of the file.
+small ones of runs that have ended, they are moved to bundles, ``snapshots/ID.zip``: ZIP files
+without compression, whose members have the same names and bytes, so that ``unzip`` brings the files
+back. The index knows where the bytes of each begin; their digest stays that of the file.
 
-A file of its own counts before a bundle, and is removed only after the bundle is listed, so a kill
-at any moment loses nothing.
+Where the index lists a snapshot in a bundle, a file of its own is an unused copy. It is removed
+only after the bundle is listed, and used if the bundle is not what was written. So a kill at any
+moment loses nothing.
 """
 
 import hashlib
+import os
 import sqlite3
+import struct
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -33,9 +37,25 @@ _SMALL_BYTES = 2**18  # of a snapshot that is moved
 _BUNDLE_BYTES = 2**28  # of a bundle, about
 _SUFFIX = ".safetensors"
 
+# Snapshots of runs that have ended, so that nobody waits for the leases, with a digest.
 _OWN_FILES = """SELECT s.run, s.step, s.bytes FROM snapshots s JOIN runs r ON r.id = s.run
-WHERE NOT s.passing AND s.bytes <= ? AND r.owner IS NULL
-AND NOT EXISTS (SELECT 1 FROM bundles b WHERE b.run = s.run AND b.step = s.step)"""
+WHERE NOT s.passing AND s.bytes <= ?
+AND NOT EXISTS (SELECT 1 FROM bundles b WHERE b.run = s.run AND b.step = s.step)
+AND EXISTS (SELECT 1 FROM digests d
+    WHERE d.path = 'snapshots/' || s.run || '/' || s.step || '.safetensors')
+AND (r.outcome IS NOT NULL OR NOT EXISTS (SELECT 1 FROM members m
+    WHERE m.run = s.run AND m.stopped IS NULL AND m.steps > r.step))"""
+_DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    UnicodeError,
+    NotImplementedError,
+    RuntimeError,
+    EOFError,
+    ValueError,
+    OSError,
+)
 
 
 @dataclass(frozen=True)
@@ -53,14 +73,16 @@ class Place:
     size: int
 
     def read(self) -> bytes:
-        """The bytes; fewer if the bundle was cut short.
+        """The bytes; none if the bundle is too short to have them.
 
         Raises:
             OSError: The bundle is missing or cannot be read.
         """
         with self.path.open("rb") as file:
+            if not 0 <= self.offset <= os.fstat(file.fileno()).st_size - max(0, self.size):
+                return b""
             file.seek(self.offset)
-            return file.read(self.size)
+            return file.read(max(0, self.size))
 
 
 def place_in_bundle(store: Store, run: str, step: int) -> Place | None:
@@ -78,17 +100,36 @@ def place_in_bundle(store: Store, run: str, step: int) -> Place | None:
     return next((Place(bundle_path(store.path, row[0]), row[1], row[2]) for row in rows), None)
 
 
+def bundled_content(store: Store, run: str, step: int) -> bytes | None:
+    """The bytes of a snapshot in a bundle; None if it is in none, or they are not what was written.
+
+    Raises:
+        StoreError: The index is damaged, or something on the way is a link.
+    """
+    place = place_in_bundle(store, run, step)
+    if place is None:
+        return None
+    known = digests_of(store, run_snapshot_path(store.path, run, step))
+    with suppress(OSError):
+        content = place.read()
+        if hashlib.sha256(content).hexdigest() in known:
+            return content
+    return None
+
+
 def open_snapshot(store: Store, run: str, step: int) -> BinaryIO:
-    """Opens a snapshot, whether it is a file of its own or in a bundle.
+    """Opens a snapshot, in its bundle if it is sound there, else as a file of its own.
 
     Raises:
         OSError: It is missing or cannot be read.
         StoreError: The index is damaged, or something on the way is a link.
     """
-    path = run_snapshot_path(store.path, run, step)
+    content = bundled_content(store, run, step)
+    if content is not None:
+        return BytesIO(content)
     try:
-        return path.open("rb")
-    except FileNotFoundError:
+        return run_snapshot_path(store.path, run, step).open("rb")
+    except FileNotFoundError:  # it was moved just now, or is damaged in its bundle
         place = place_in_bundle(store, run, step)
         if place is None:
             raise
@@ -109,40 +150,37 @@ def bundle_snapshots(store: Store) -> int:
     )
     if row["own"] <= _MANY:
         return 0
-    rows = store.index.rows(_OWN_FILES, _SMALL_BYTES)
+    rows = [
+        row
+        for row in store.index.rows(_OWN_FILES, _SMALL_BYTES)
+        if run_snapshot_path(store.path, row["run"], row["step"]).is_file()
+    ]
     if len(rows) <= _MANY:
         return 0
     moved = 0
-    copies = _copies(store)
     with Owner(store.index.path) as owner:
         # Whoever trains or repairs a run needs its lease, so these files do not change meanwhile.
-        runs = {row["run"] for row in rows} | {place[0] for place in copies}
+        runs = {row["run"] for row in rows} | _runs_with_copies(store)
         leased = set(owner.acquire(store.index, sorted(runs)))
-        for run, step in copies:
-            if run in leased:
-                _drop_copy(store, run, step)
+        _remove_copies(store, leased)
         for group in _groups(row for row in rows if row["run"] in leased):
-            moved += _move(store, group)
+            moved += _move(store, group, owner.token)
     return moved
 
 
-def _copies(store: Store) -> list[tuple[str, int]]:
-    """The bundled snapshots that also have a file of their own: moving them was interrupted."""
+def _runs_with_copies(store: Store) -> set[str]:
+    """Runs with a folder of their own, and snapshots in bundles: moving them was interrupted."""
     folder = inside(store.path, SNAPSHOTS)
-    runs = [each.name for each in folder.iterdir() if each.is_dir()]
-    found = ((row["run"], row["step"]) for row in rows_with(store, "bundles", "run", runs))
-    return [each for each in found if run_snapshot_path(store.path, *each).exists()]
+    runs = [each.name for each in folder.iterdir() if each.is_dir()] if folder.is_dir() else []
+    return {row["run"] for row in rows_with(store, "bundles", "run", runs)}
 
 
-def _drop_copy(store: Store, run: str, step: int) -> None:
-    """Removes a file whose bytes are in a bundle, too; the place in the bundle if they are not."""
-    path, place = run_snapshot_path(store.path, run, step), place_in_bundle(store, run, step)
-    with suppress(OSError):
-        if place is not None and place.read() == path.read_bytes():
+def _remove_copies(store: Store, runs: Iterable[str]) -> None:
+    """Removes files of some runs whose bytes are in a bundle, too, as they were written."""
+    for row in rows_with(store, "bundles", "run", sorted(runs)):
+        path = run_snapshot_path(store.path, row["run"], row["step"])
+        if path.is_file() and bundled_content(store, row["run"], row["step"]) is not None:
             _remove_own(path)
-            return
-    with store.index.transaction() as connection:
-        forget_bundled(connection, [(run, step)])
 
 
 def _groups(rows: Iterable[sqlite3.Row]) -> Iterator[list[sqlite3.Row]]:
@@ -159,38 +197,64 @@ def _groups(rows: Iterable[sqlite3.Row]) -> Iterator[list[sqlite3.Row]]:
         yield group
 
 
-def _move(store: Store, rows: Iterable[sqlite3.Row]) -> int:
-    """Writes a bundle, lists it, and removes the files; returns how many snapshots are in it."""
+def _move(store: Store, rows: Iterable[sqlite3.Row], token: str) -> int:
+    """Writes a bundle, lists it, and removes the files; returns how many snapshots are in it.
+
+    Args:
+        store: The store.
+        rows: The snapshots.
+        token: The owner of their runs. What another process has taken meanwhile stays as it is.
+    """
     path = bundle_path(store.path, f"{uuid4().hex}.zip")
     offsets: dict[tuple[str, int], int] = {}
-    own: list[Path] = []
+    own: dict[tuple[str, int], tuple[Path, tuple[int, ...]]] = {}
 
     def write(to: Path) -> None:
         with zipfile.ZipFile(to, "w", zipfile.ZIP_STORED) as file:
             for row in rows:
                 each = run_snapshot_path(store.path, row["run"], row["step"])
-                content = _sound(store, each, row["bytes"])
-                if content is None:
+                found = _sound(store, each, row["bytes"])
+                if found is None:
                     continue
-                own.append(each)
+                content, state = found
                 member = zipfile.ZipInfo(f"{row['run']}/{row['step']}{_SUFFIX}")
                 file.writestr(member, content)
-                begin = member.header_offset + len(member.FileHeader())
-                offsets[row["run"], row["step"]] = begin
+                key = row["run"], row["step"]
+                offsets[key] = member.header_offset + len(member.FileHeader())
+                own[key] = each, state
 
     write_atomically(path, write, store.path)
+    listed: list[tuple[str, int]] = []
     try:
         with store.index.transaction() as connection:
-            connection.executemany(
-                "INSERT OR REPLACE INTO bundles VALUES (?, ?, ?, ?)",
-                [(*each, path.name, offset) for each, offset in offsets.items()],
-            )
+            for (run, step), offset in offsets.items():
+                added = connection.execute(
+                    """INSERT OR REPLACE INTO bundles SELECT ?1, ?2, ?3, ?4 FROM snapshots s
+                       JOIN runs r ON r.id = s.run AND r.owner = ?5
+                       WHERE s.run = ?1 AND s.step = ?2""",
+                    (run, step, path.name, offset, token),
+                )
+                if added.rowcount > 0:
+                    listed.append((run, step))
     except BaseException:
         remove(path)
         raise
-    for each in own:
-        _remove_own(each)
-    return len(offsets)
+    if not listed:
+        remove(path)
+    for key in listed:
+        each, state = own[key]
+        if _state(each) == state:  # nobody has written it meanwhile
+            _remove_own(each)
+    return len(listed)
+
+
+def _state(path: Path) -> tuple[int, ...]:
+    """What changes if a file is written again; empty if it is not there."""
+    try:
+        found = path.stat()
+    except OSError:
+        return ()
+    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _remove_own(path: Path) -> None:
@@ -200,15 +264,16 @@ def _remove_own(path: Path) -> None:
         path.parent.rmdir()
 
 
-def _sound(store: Store, path: Path, size: int) -> bytes | None:
-    """The bytes of a snapshot in a file of its own; None if they are not what was written."""
+def _sound(store: Store, path: Path, size: int) -> tuple[bytes, tuple[int, ...]] | None:
+    """The bytes of a snapshot's own file and its state; None if it is not what was written."""
+    state = _state(path)
     try:
         content = path.read_bytes()
     except OSError:
         return None
     known = digests_of(store, path)
     sound = len(content) == size and hashlib.sha256(content).hexdigest() in known
-    return content if sound else None
+    return (content, state) if sound else None
 
 
 def forget_bundled(connection: sqlite3.Connection, snapshots: Iterable[tuple[str, int]]) -> None:
@@ -237,7 +302,7 @@ def unbundle(store: Store, path: Path) -> None:
         return
     place = place_in_bundle(store, run, int(step))
     if place is not None:
-        with suppress(FileNotFoundError):
+        with suppress(OSError):
             content = place.read()
             write_atomically(path, lambda partial: partial.write_bytes(content), store.path)
 
@@ -263,7 +328,7 @@ def list_bundled(store: Store) -> int:
         return 0
     found = []
     for path in sorted(inside(store.path, SNAPSHOTS).glob("*.zip")):
-        with suppress(zipfile.BadZipFile, OSError, StoreError):  # a check says what is damaged
+        with suppress(*_DAMAGE, StoreError):  # a check says what is damaged
             bundle = bundle_path(store.path, path.name)
             for run, step, offset in _members(bundle):
                 size = lacking.get((run, step))
@@ -273,7 +338,11 @@ def list_bundled(store: Store) -> int:
                     found.append((run, step, bundle.name, offset))
     if found:
         with store.index.transaction() as connection:
-            connection.executemany("INSERT OR IGNORE INTO bundles VALUES (?, ?, ?, ?)", found)
+            connection.executemany(
+                """INSERT OR IGNORE INTO bundles SELECT ?1, ?2, ?3, ?4 FROM snapshots
+                   WHERE run = ?1 AND step = ?2""",
+                found,
+            )
     return len(found)
 
 

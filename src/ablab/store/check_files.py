@@ -128,9 +128,12 @@ class StoreFiles:
             if path is None:
                 continue
             known = self._digests(path)
+            bundled = None if row["file"] is None else self._in_bundle(run, step, known)
+            if row["file"] is not None and bundled is None:
+                continue
             reason = self._missing_or(path, known)
-            if reason == "missing":  # a file of its own counts before a bundle
-                reason = self._in_bundle(run, step, known)
+            if reason == "missing":  # it may have been moved just now
+                reason = bundled or self._in_bundle(run, step, known)
             elif reason is None:
                 size = path.stat().st_size if known else row["bytes"]
                 try:

@@ -31,6 +31,18 @@ def progress_of_runs(
     return {row["id"]: (row["step"], row["outcome"]) for row in rows}
 
 
+def ended_before(store: Store, runs: Iterable[str], moment: str) -> set[str]:
+    """Those of some runs that have begun, and whose last step was stored before a moment.
+
+    Args:
+        store: The store.
+        runs: The ids of the runs.
+        moment: The moment, as :func:`ablab.store.store.timestamp` writes it.
+    """
+    rows = _of(store, "id, step, updated", runs)
+    return {row["id"] for row in rows if row["step"] and row["updated"] < moment}
+
+
 def costs_of_runs(
     store: Store, runs: Iterable[str]
 ) -> dict[str, tuple[dict[str, Any], int, float, int | None]]:

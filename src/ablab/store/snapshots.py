@@ -18,7 +18,7 @@ from safetensors.torch import load, save_file
 from torch import Tensor
 
 from ablab.config import Problem
-from ablab.store.bundles import place_in_bundle
+from ablab.store.bundles import bundled_content, place_in_bundle
 from ablab.store.digests import Written, content_damage, damage, digests_of, write_digested
 from ablab.store.index import StoreError
 from ablab.store.parts import REPAIR
@@ -139,18 +139,19 @@ def _read(
     path = snapshot_path(store, run, step)
     known = digests_of(store, path)
     try:
+        content = bundled_content(store, run, step)
         try:
-            reason = damage(path, known)
-            if reason is None:
-                tensors, metadata = _of_file(path, without)
-        except FileNotFoundError:
+            reason = None if content is not None else damage(path, known)
+        except FileNotFoundError:  # it was moved to a bundle just now, or is damaged there
             place = place_in_bundle(store, run, step)
             if place is None:
                 raise
             path, content = place.path, place.read()
             reason = content_damage(content, known)
-            if reason is None:
-                tensors, metadata = _of_content(content, without)
+        if reason is None:
+            tensors, metadata = (
+                _of_file(path, without) if content is None else _of_content(content, without)
+            )
         if reason is None:
             if _is_of(metadata, run, step):
                 return tensors, metadata
@@ -178,7 +179,7 @@ def _of_content(
     """As :func:`_of_file`, from the bytes of a file."""
     tensors = load(content)
     length = int.from_bytes(content[:8], "little")  # of the header, which is JSON
-    metadata = json.loads(content[8 : 8 + length]).get("__metadata__", {})
+    metadata = json.loads(content[8 : 8 + length]).get("__metadata__") or {}
     return {n: tensor for n, tensor in tensors.items() if not n.startswith(without)}, metadata
 
 

@@ -2,9 +2,11 @@
 
 import threading
 import time
+from contextlib import suppress
 
 from ablab.store.bundles import bundle_snapshots
 from ablab.store.compaction import compact
+from ablab.store.index import StoreError
 from ablab.store.store import Store
 
 _EVERY_SECONDS = 60.0
@@ -35,9 +37,10 @@ class Tidying:
     def from_time_to_time(self) -> None:
         """Tidies the store if it was not tidied for a minute; in its thread only.
 
-        Raises:
-            StoreError: The store cannot be read or written.
+        Training goes on if that fails, as on a disk with too little space for another file.
         """
         is_due = time.monotonic() - self._last > _EVERY_SECONDS
         if is_due and threading.get_ident() == self._thread:
-            self.now()
+            self._last = time.monotonic()
+            with suppress(StoreError):
+                self.now()

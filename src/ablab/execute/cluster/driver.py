@@ -136,9 +136,10 @@ class Driver:
     def _works(self, member: Member, token: str, stack: int, runs: Sequence[str]) -> None:
         """An agent trains a claim from now on."""
         member.work = self._lender.work(token, stack, runs)
-        self._queue.report(
-            {"event": "claimed", "stack": stack, "ids": list(runs), "machine": member.machine}
-        )
+        for number, ids in self._lender.by_stack(runs).items():
+            self._queue.report(
+                {"event": "claimed", "stack": number, "ids": ids, "machine": member.machine}
+            )
 
     def _adopt(self, member: Member, held: Held) -> None:
         """Takes over a claim that an agent has trained for a command that died."""
@@ -342,7 +343,8 @@ class Driver:
         if work is not None:
             self._owner.end(self._queue.store.index, work.token)
             self._lender.look_again(work.runs)
-            self._queue.report({"event": "released", "stack": work.stack})
+            for number in self._lender.by_stack(work.runs):
+                self._queue.report({"event": "released", "stack": number})
 
     def _give_up_silent(self) -> None:
         now = time.monotonic()

@@ -2,15 +2,15 @@
 
 import statistics
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from ablab.execute.cluster.choice import next_stack
 from ablab.execute.cluster.member import Member, Work
 from ablab.execute.cluster.messages import Lent
 from ablab.execute.cluster.parcel import tokenizers
-from ablab.execute.cluster.unlike_devices import at_once, runs_at_once
+from ablab.execute.cluster.unlike_devices import LEAST_RUNS, at_once, runs_at_once
 from ablab.execute.options import Engine
 from ablab.execute.queue import Claim, StackQueue
 from ablab.execute.resume import last_devices
@@ -51,6 +51,14 @@ class Lender:
         found = [self._stack[run] for run in runs if run in self._stack]
         return max(set(found), key=found.count) if found else None
 
+    def by_stack(self, runs: Sequence[str]) -> dict[int, list[str]]:
+        """Some runs by the number of their stack."""
+        found: dict[int, list[str]] = {}
+        for run in runs:
+            if run in self._stack:
+                found.setdefault(self._stack[run], []).append(run)
+        return found
+
     def refresh(self) -> None:
         """Asks the index from time to time what others have trained."""
         if time.monotonic() - self._queried > _QUERY_SECONDS:
@@ -75,80 +83,150 @@ class Lender:
             members: All agents.
         """
         now = time.monotonic()
-        lent = {run for each in members if each.work for run in each.work.runs}
-        seconds: dict[int, float] = {}
-        for number, planned in enumerate(self._queue.plan.stacks):
-            runs = [run.id for run in planned.runs if run.id in self.left and run.id not in lent]
-            if runs and self._held_until.get(number, 0.0) <= now:
-                seconds[number] = self._seconds(runs)
+        free = self._free(members, now)
         there = [each for each in members if not each.silent and each.machine]
         paces = _paces(there)
-        free = [each.free_in(pace) for each, pace in zip(there, paces, strict=True)]
-        places = {id(each): place for place, each in enumerate(there)}
-        kinds = {self.device_of(each) for each in there}
+        busy = [each.free_in(pace) for each, pace in zip(there, paces, strict=True)]
+        fleet = _Fleet(there, paces, busy, [self.device_of(each) for each in there])
+        kinds = {self.device_of(each) for each in members if not each.silent}
+        if len(kinds) > 1:
+            yield from self._claims_by_kind(idle, free, fleet, kinds, now)
+            return
+        seconds = {number: self._seconds(own) for number, own in free.items()}
         for member in idle:
-            place, device = places[id(member)], self.device_of(member)
-            mine = {
-                number: length
-                for number, length in seconds.items()
-                if self._begun_devices(number) & kinds <= {device}  # bits depend on the device
-            }
-            while mine:
-                numbers = list(mine)
-                chosen = next_stack(list(mine.values()), paces, free, place)
-                if chosen is None:
-                    break
-                wanted: dict[int, Mapping[str, int]] = {numbers[chosen]: self.left}
-                if device != self._queue.plan.device:
-                    share = sum(mine.values()) * paces[place] / sum(paces)
-                    wanted = self._to_plan_anew(numbers[chosen], mine, share)
-                claims = []
-                for number, missing in wanted.items():
-                    del mine[number], seconds[number]
-                    claims += self._claim(number, missing, now)
-                if claims:
-                    claim = _together(claims)
-                    length = self._seconds([run.id for run in claim.runs])
-                    free[place] = length / paces[place]
+            claim = self._choose(member, free, seconds, fleet, now)
+            if claim is not None:
+                fleet.note(member, self._seconds([run.id for run in claim.runs]))
+                for number in self._take(free, claim):  # a part of a stack was claimed
+                    seconds[number] = self._seconds(free[number])
+                yield member, claim
+
+    def _claims_by_kind(
+        self,
+        idle: Sequence[Member],
+        free: dict[int, list[str]],
+        fleet: "_Fleet",
+        kinds: set[str],
+        now: float,
+    ) -> Iterator[tuple[Member, Claim]]:
+        """As :meth:`claims`, if the agents have devices of several kinds.
+
+        Runs go on with the kind of device that they began with as long as there is one, because the
+        last bits depend on it.
+        """
+        for member in idle:
+            device = self.device_of(member)
+            bound = self._begun(free, lambda kind, device=device: kind == device)  # type: ignore[misc]
+            others = self._begun(free, lambda kind: kind not in kinds)
+            for runs, among in ((bound, fleet.of(device)), (others, fleet)):
+                seconds = {number: self._seconds(own) for number, own in runs.items()}
+                claim = self._choose(member, runs, seconds, among, now)
+                if claim is not None:
+                    fleet.note(member, self._seconds([run.id for run in claim.runs]))
+                    self._take(free, claim)
                     yield member, claim
                     break
+
+    def _take(self, free: dict[int, list[str]], claim: Claim) -> list[int]:
+        """Removes the runs of a claim; returns the stacks of which some are still free."""
+        divided = []
+        for number, taken in self.by_stack([run.id for run in claim.runs]).items():
+            left = set(free[number]) - set(taken)
+            free[number] = [run for run in free[number] if run in left]
+            if left:
+                divided.append(number)
+            else:
+                del free[number]
+        return divided
+
+    def _free(self, members: Sequence[Member], now: float) -> dict[int, list[str]]:
+        """The runs of each stack that are left and that nobody trains."""
+        lent = {run for each in members if each.work for run in each.work.runs}
+        found = {
+            number: [run.id for run in planned.runs if run.id in self.left and run.id not in lent]
+            for number, planned in enumerate(self._queue.plan.stacks)
+            if self._held_until.get(number, 0.0) <= now
+        }
+        return {number: runs for number, runs in found.items() if runs}
+
+    def _begun(
+        self, free: Mapping[int, Sequence[str]], wanted: Callable[[str | None], bool]
+    ) -> dict[int, list[str]]:
+        """The runs that have begun on a wanted kind of device; None stands for not begun."""
+        found = {
+            number: [run for run in runs if wanted(self._begun_on.get(run))]
+            for number, runs in free.items()
+        }
+        return {number: runs for number, runs in found.items() if runs}
+
+    def _choose(
+        self,
+        member: Member,
+        runs: Mapping[int, list[str]],
+        seconds: dict[int, float],
+        fleet: "_Fleet",
+        now: float,
+    ) -> Claim | None:
+        """The claim that an agent gets of some runs; None if others will have ended them sooner.
+
+        Args:
+            member: The agent.
+            runs: The runs, by the number of their stack.
+            seconds: How long those of each stack take that are still free; what is lent is removed.
+            fleet: The agents that may train them.
+            now: The time (monotonic).
+        """
+        place = fleet.place(member)
+        while seconds:
+            numbers = list(seconds)
+            chosen = next_stack(list(seconds.values()), fleet.paces, fleet.busy, place)
+            if chosen is None:
+                return None
+            wanted = {numbers[chosen]: runs[numbers[chosen]]}
+            if self.device_of(member) != self._queue.plan.device:
+                share = sum(seconds.values()) * fleet.share(place)
+                known = fleet.is_known(self.device_of(member))
+                wanted = self._to_plan_anew(numbers[chosen], runs, seconds, share, known)
+            claims: list[Claim] = []
+            for number, own in wanted.items():
+                del seconds[number]
+                claims += self._claim(number, {run: self.left[run] for run in own}, now)
+            if claims:
+                return _together(claims)
+        return None
 
     def device_of(self, member: Member) -> str:
         """The kind of device that an agent trains on."""
         return member.line.device or self._queue.plan.device
 
-    def _begun_devices(self, number: int) -> set[str]:
-        """The kinds of device on which runs of a stack that are left have begun."""
-        runs = [run.id for run in self._queue.plan.stacks[number].runs if run.id in self.left]
-        return {self._begun_on[run] for run in runs if run in self._begun_on}
-
     def _to_plan_anew(
-        self, first: int, among: Mapping[int, float], share: float
-    ) -> dict[int, Mapping[str, int]]:
+        self,
+        first: int,
+        runs: Mapping[int, list[str]],
+        seconds: Mapping[int, float],
+        share: float,
+        known: bool,
+    ) -> dict[int, list[str]]:
         """A stack, or a part of it, and others of its shape, as many as an agent plans at once.
 
         Args:
             first: The number of the stack.
-            among: The seconds of stacks that may be lent.
+            runs: The runs that may be lent, by the number of their stack.
+            seconds: The estimated length of those that are left.
             share: The agent's fair share of them.
-
-        Returns:
-            Steps left of the runs, by the number of their stack.
+            known: Whether the pace of its kind of device is known. If not, it gets few runs.
         """
+        if not known:
+            return {first: runs[first][:LEAST_RUNS]}
         stacks = self._queue.plan.stacks
         key = stacks[first].runs[0].stack_key
-        like = [each for each in among if each != first and stacks[each].runs[0].stack_key == key]
+        like = [each for each in seconds if each != first and stacks[each].runs[0].stack_key == key]
         numbers = [first, *like]
-        runs = {
-            each: {run.id: self.left[run.id] for run in stacks[each].runs if run.id in self.left}
-            for each in numbers
-        }
-        lengths = [among[each] for each in numbers]
+        lengths = [seconds[each] for each in numbers]
         count = at_once(lengths, [len(runs[each]) for each in numbers], share)
         if count > 1:
             return {each: runs[each] for each in numbers[:count]}
-        part = runs_at_once(lengths[0], len(runs[first]), share)
-        return {first: dict(list(runs[first].items())[:part])}
+        return {first: runs[first][: runs_at_once(lengths[0], len(runs[first]), share)]}
 
     def _claim(self, number: int, missing: Mapping[str, int], now: float) -> list[Claim]:
         """A claim of runs of a stack; none if other commands hold them."""
@@ -194,17 +272,57 @@ class Lender:
 
     def _seconds(self, runs: Sequence[str]) -> float:
         """The estimated length of what is left of some runs, at pace 1."""
-        left: dict[int, int] = {}
-        for run in runs:
-            if run in self._stack:
-                number = self._stack[run]
-                left[number] = left.get(number, 0) + self.left.get(run, 0)
         seconds = 0.0
-        for number, steps in left.items():
+        for number, own in self.by_stack(runs).items():
             planned = self._queue.plan.stacks[number]
             whole = sum(self._total[run.id] for run in planned.runs)
+            steps = sum(self.left.get(run, 0) for run in own)
             seconds += planned.seconds * min(1.0, steps / max(1, whole))
         return max(1e-3, seconds)
+
+
+@dataclass(frozen=True)
+class _Fleet:
+    """Agents among which stacks are divided.
+
+    Attributes:
+        members: The agents.
+        paces: The pace of each, known or not.
+        busy: When each will be free, in seconds from now.
+        devices: The kind of device of each.
+    """
+
+    members: list[Member]
+    paces: list[float]
+    busy: list[float]
+    devices: list[str]
+
+    def of(self, device: str) -> "_Fleet":
+        """Those with a kind of device."""
+        own = [place for place, each in enumerate(self.devices) if each == device]
+        lists = (self.members, self.paces, self.busy, self.devices)
+        return _Fleet(*([each[place] for place in own] for each in lists))  # type: ignore[arg-type]
+
+    def place(self, member: Member) -> int:
+        """The place of an agent."""
+        return next(place for place, each in enumerate(self.members) if each is member)
+
+    def share(self, place: int) -> float:
+        """An agent's fair share of the work."""
+        return self.paces[place] / sum(self.paces)
+
+    def is_known(self, device: str) -> bool:
+        """Whether the pace of any agent with a kind of device is known."""
+        return any(
+            each.present_pace is not None
+            for each, own in zip(self.members, self.devices, strict=True)
+            if own == device
+        )
+
+    def note(self, member: Member, seconds: float) -> None:
+        """An agent has got work of some length at pace 1."""
+        place = self.place(member)
+        self.busy[place] = seconds / self.paces[place]
 
 
 def _together(claims: Sequence[Claim]) -> Claim:

@@ -18,7 +18,7 @@ from ablab.execute.speeds import Speeds
 from ablab.store.store import Store
 
 _MOST_RUNS = 512  # that an agent plans at once
-_LEAST_RUNS = 8  # of a stack that is divided; narrow stacks are slow
+LEAST_RUNS = 8  # of a stack that is divided; narrow stacks are slow
 _SHARE = 0.5  # of an agent's fair share of what is left, which it gets at once
 
 
@@ -83,7 +83,7 @@ def runs_at_once(seconds: float, runs: int, share: float) -> int:
         runs: The number of its runs.
         share: The agent's fair share of all that is left, in the same seconds.
     """
-    return min(runs, _MOST_RUNS, max(_LEAST_RUNS, int(runs * _SHARE * share / seconds)))
+    return min(runs, _MOST_RUNS, max(LEAST_RUNS, int(runs * _SHARE * share / seconds)))
 
 
 def _named(device: str) -> DeviceName:

@@ -239,11 +239,14 @@ class _RayMachines(Machines):
             prefix, _, rest = name.rpartition("/")
             node, _, rest = rest.partition("-")
             device, _, number = rest.partition("-")
-            if each["namespace"] == _NAMESPACE and prefix == self._prefix and node in nodes:
+            if each["namespace"] != _NAMESPACE or prefix != self._prefix or not number.isdigit():
+                continue  # of others, or of an earlier release
+            wanted = self._device in ("auto", device)
+            if node in nodes and wanted:
                 with suppress(ValueError):  # it has ended meanwhile
                     actor = ray.get_actor(name, _NAMESPACE)
                     self._lines.append(_RayLine(f"agent {number}", node, actor, self, device))
-                self._number = max(self._number, int(number))
+            self._number = max(self._number, int(number))
 
     def _start(self, node: dict[str, Any], device: str) -> _RayLine:
         """Starts an agent on a node, for a kind of device."""
