@@ -17,8 +17,8 @@ from ablab.store.homeward import homeward, receive
 from ablab.store.leases import Owner
 from ablab.store.outward import outward, unload
 from ablab.store.packs import unpack
-from ablab.store.repair import repair_store
 from ablab.store.processes import this_host
+from ablab.store.repair import repair_store
 from ablab.store.snapshots import read_parameters, read_state, write_snapshot
 from ablab.train.parameter_layout import ParameterLayout
 from ablab.train.stack import initial_model
