@@ -214,6 +214,31 @@ def test_killed_before_the_bundle_is_listed(trained, many, monkeypatch):
     assert bundle_snapshots(trained) == 22
 
 
+def test_where_the_index_cannot_be_written_no_bundle_is_left(trained, many, monkeypatch):
+    before = own_files(trained)
+    monkeypatch.setattr(trained.index, "check_in_place", lambda: None)
+    execute = []
+
+    def broken(*_):
+        execute.append(1)
+        raise StoreError("cannot write the store's index")
+
+    acquire = bundles.Owner.acquire
+
+    def acquired(self, index, runs):
+        found = acquire(self, index, runs)
+        monkeypatch.setattr(trained.index, "check_in_place", broken)
+        return found
+
+    monkeypatch.setattr(bundles.Owner, "acquire", acquired)
+    with pytest.raises(StoreError, match="cannot write"):
+        bundle_snapshots(trained)
+    monkeypatch.undo()
+    assert execute and own_files(trained) == before
+    assert not list((trained.path / "snapshots").glob("*.zip"))
+    assert check_store(trained).problems == []
+
+
 def test_a_damaged_share_is_named_set_aside_and_trained_again(trained, many):
     run, other = ids(trained)
     last = read_parameters(trained, run, 40)

@@ -236,11 +236,9 @@ def _move(store: Store, rows: Iterable[sqlite3.Row], token: str) -> int:
                 )
                 if added.rowcount > 0:
                     listed.append((run, step))
-    except BaseException:
-        remove(path)
-        raise
-    if not listed:
-        remove(path)
+    finally:
+        if not rows_with(store, "bundles", "file", [path.name]):
+            remove(path)
     for key in listed:
         each, state = own[key]
         if _state(each) == state:  # nobody has written it meanwhile
