@@ -267,7 +267,7 @@ def test_stacks_are_the_same_wherever_a_command_was_interrupted(tiny, tmp_path):
     both = experiment(tiny, "train.steps=40", "seeds=2", "model.d_model=8,12,16")
 
     def found():
-        return trained_elsewhere(both, lab, steps_to_train(both, both.runs, lab, False))
+        return trained_elsewhere(both, lab, steps_to_train(both, lab, False))
 
     narrow = {run.id for run in both.runs if run.model.d_model == 8}
     assert found() == narrow

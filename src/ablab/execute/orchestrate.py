@@ -195,7 +195,7 @@ def _check(asked: Experiment, path: str | Path, options: Options, reporter: Repo
     check_watching(asked.runs)
     check_queries(asked.runs)
     asked, news = against_stored(asked, path)
-    left = steps_to_train(asked, chosen_runs(asked, options), path, options.retry)
+    left = steps_to_train(asked, path, options.retry, chosen_runs(asked, options))
     to_train = [run for run in asked.runs if run.id in left]
     check_own_parts(to_train)
     if news is not None:
@@ -313,17 +313,17 @@ def against_stored(asked: Experiment, path: str | Path) -> tuple[Experiment, str
 
 
 def steps_to_train(
-    asked: Experiment, runs: Sequence[Run], path: str | Path, retry: bool
+    asked: Experiment, path: str | Path, retry: bool, runs: Sequence[Run] | None = None
 ) -> dict[str, int]:
     """The number of steps that running an experiment would train, by run id; writes nothing.
 
     Args:
         asked: The experiment, which need not be in the store.
-        runs: Those of its runs that are to be trained.
         path: The store's folder, which need not exist.
         retry: Whether failed and diverged runs are trained again.
+        runs: Those of its runs that are to be trained; None for all.
     """
-    steps = {run.id: run.train.steps for run in runs}
+    steps = {run.id: run.train.steps for run in (asked.runs if runs is None else runs)}
     if not (Path(path) / "index.sqlite").is_file():
         return steps
     store = Store(path)

@@ -157,7 +157,7 @@ def plan_experiment(asked: Experiment, store: str | Path, options: Options) -> P
     check_queries(asked.runs)
     asked, news = against_stored(asked, store)
     runs = chosen_runs(asked, options)
-    left = steps_to_train(asked, runs, store, options.retry)
+    left = steps_to_train(asked, store, options.retry, runs)
     to_train = [each for each in runs if each.id in left]
     check_own_parts(to_train)
     captured = check_captures(to_train, store)
