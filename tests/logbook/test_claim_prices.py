@@ -80,6 +80,19 @@ def test_shared_runs_count_once(recipe, states, tmp_path):
     assert 0.3 * seconds < found.hours * 3600 < 1.2 * seconds
 
 
+def test_claims_about_cells_that_the_size_lacks_are_left_out(recipe, tmp_path):
+    """The small size has a width that the large one has not."""
+    path = tmp_path / "other.yaml"
+    path.write_text(RECIPE.replace("grid: {model.d_model: [4, 8]}", "grid: {model.d_model: [4, 6]}")
+                    + "  - {claim: 6 is good, measure: final(loss), below: 1.0, "
+                    "where: {model.d_model: 6}}\n")  # fmt: skip
+    claims = experiment(str(path)).expectations
+    asked = {str(path): {each.sentence: "failed" for each in claims}}
+    found = claim_prices(asked, "full", tmp_path / "none", Options())
+    assert {each.claim for each in found.prices} == {*NAMES, "it is a loss"}
+    assert min(each.runs for each in found.prices) == 6
+
+
 def test_what_is_trained_costs_nothing(recipe, states, tmp_path):
     lab = str(tmp_path / "lab")
     more = ["--where", "model.d_model=4", "--store", lab, "--workers", "1", "--quiet"]

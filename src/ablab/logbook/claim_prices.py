@@ -81,6 +81,7 @@ def claim_prices(
 ) -> Prices:
     """The prices of claims at a size, from the plans of their recipes; trains nothing.
 
+    Claims about cells that the size does not have are left out.
     What the store has is not counted. Where runs of several claims train in one stack, its time is
     divided among its runs.
 
@@ -107,8 +108,9 @@ def claim_prices(
         seconds = _seconds_by_run(plan)
         for each in asked.expectations:
             state = states.get(each.sentence)
-            if state is not None:
-                found.append(_price(name, size, each, state, plan, seconds))
+            price = None if state is None else _price(name, size, each, state, plan, seconds)
+            if price is not None:
+                found.append(price)
     return Prices(tuple(_together(found)), lacking)
 
 
@@ -131,11 +133,14 @@ def _price(
     state: str,
     plan: PlannedExperiment,
     seconds: Mapping[str, float],
-) -> tuple[Price, dict[tuple[str, str], float]]:
-    """A claim's price by itself, and the core-seconds of its runs."""
+) -> tuple[Price, dict[tuple[str, str], float]] | None:
+    """A claim's price by itself and the core-seconds of its runs; None if the size lacks a cell."""
     cells = _cells(expectation)
     keys = [variant.keys for variant in plan.experiment.variants]
-    inside = [any(flags) for flags in zip(*(in_cell(keys, cell) for cell in cells), strict=True)]
+    found = [in_cell(keys, cell) for cell in cells]
+    if not all(any(flags) for flags in found):
+        return None
+    inside = [any(flags) for flags in zip(*found, strict=True)]
     runs = {
         run.id
         for variant, is_inside in zip(plan.experiment.variants, inside, strict=True)
