@@ -11,10 +11,8 @@ from ablab.execute.planned import PlannedExperiment, plan_experiment
 from ablab.experiments.cell_text import cell_text, in_cell
 from ablab.experiments.expectations import Expectation
 from ablab.experiments.source import read_source
-from ablab.logbook.claims import RecipeClaims, runnable
-from ablab.read.judgements import other_cell
-
-OPEN = ("not run", "failed")  # states in which the larger size is asked for
+from ablab.logbook.claims import OPEN, RecipeClaims, runnable
+from ablab.read.judgements import compared_cells
 
 
 @dataclass(frozen=True)
@@ -135,7 +133,7 @@ def _price(
     seconds: Mapping[str, float],
 ) -> tuple[Price, dict[tuple[str, str], float]] | None:
     """A claim's price by itself and the core-seconds of its runs; None if the size lacks a cell."""
-    cells = _cells(expectation)
+    cells = compared_cells(expectation)
     keys = [variant.keys for variant in plan.experiment.variants]
     found = [in_cell(keys, cell) for cell in cells]
     if not all(any(flags) for flags in found):
@@ -156,14 +154,6 @@ def _price(
     steps = sum(plan.left[run] for _, run in own)
     price = Price(name, expectation.text, state, texts, len(own), steps, hours, hours, command)
     return price, own
-
-
-def _cells(expectation: Expectation) -> list[dict[str, Any]]:
-    """The cells that an expectation compares; one without settings is the whole grid."""
-    cells = [dict(expectation.where)]
-    if compared := other_cell(expectation):
-        cells.append(dict(expectation.where) | dict(compared))
-    return cells
 
 
 def _together(found: Sequence[tuple[Price, dict[tuple[str, str], float]]]) -> list[Price]:

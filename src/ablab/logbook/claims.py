@@ -18,7 +18,7 @@ from ablab.experiments.source import read_source, shipped
 from ablab.logbook.page import templates
 from ablab.read.family import Family, family
 from ablab.read.family import tally as counts_of
-from ablab.read.judgements import Outcome
+from ablab.read.judgements import Outcome, compared_cells
 from ablab.read.measured import shown
 from ablab.read.verdicts import Verdict, judge
 from ablab.store.expected import Stamped, stamped
@@ -27,6 +27,7 @@ from ablab.store.run_rows import started_experiments
 from ablab.store.store import ExperimentRecord, RunRecord, Store
 
 NOT_RUN = "not run"
+OPEN = (NOT_RUN, "failed")  # states in which a larger size may decide otherwise
 
 
 @dataclass(frozen=True)
@@ -268,10 +269,9 @@ def _place(
 
 def _can_be_seen(runs: Sequence[RunRecord], expectation: Expectation) -> bool:
     """Whether a size has the cells that a claim compares and enough steps for its measure."""
-    compared = expectation.lower_than or expectation.higher_than or expectation.same_as or {}
     measure = parse_measure(expectation.measure)
     step = measure.numbers[0] if measure.function == "at" else 0
-    for cell in (expectation.where, expectation.where | compared):
+    for cell in compared_cells(expectation):
         ends = [
             run.steps
             for run, is_there in zip(runs, in_cell([r.variant for r in runs], cell), strict=True)

@@ -10,7 +10,7 @@ from typing import Any
 
 from ablab import __version__
 from ablab.config.files import write_text_atomically
-from ablab.logbook.claims import NOT_RUN, RecipeClaims, count_states
+from ablab.logbook.claims import OPEN, RecipeClaims, count_states
 from ablab.read.family import Family
 
 _FILE = "claims.json"
@@ -42,9 +42,7 @@ def open_shipped(names: Sequence[str]) -> dict[str, dict[str, str]]:
     """The states of shipped claims that failed or were not run, by recipe and claim."""
     return {
         each["recipe"]: {
-            claim["sentence"]: claim["state"]
-            for claim in each["claims"]
-            if claim["state"] in ("failed", NOT_RUN)
+            claim["sentence"]: claim["state"] for claim in each["claims"] if claim["state"] in OPEN
         }
         for each in shipped_claims(names).recipes
     }

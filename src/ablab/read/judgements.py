@@ -180,6 +180,13 @@ def other_cell(expectation: Expectation) -> Mapping[str, Any]:
     return expectation.lower_than or expectation.higher_than or expectation.same_as or {}
 
 
+def compared_cells(expectation: Expectation) -> list[dict[str, Any]]:
+    """The cells whose runs it needs: those it is about, then those it compares them with."""
+    others = (expectation.lower_than, expectation.higher_than, expectation.same_as)
+    where = expectation.where
+    return [where, *(where | each for each in others if each is not None)]
+
+
 def _in_range(values: Floats, size: float, low: float, high: float) -> float | None:
     """The p-value of a mean inside of a range, or outside if it is there; two-sided.
 

@@ -26,7 +26,7 @@ from ablab.read.effects.joint import as_one
 from ablab.read.effects.results import Results, gather
 from ablab.read.guessing import guessing_loss
 from ablab.read.hypothesis_tests import Sample
-from ablab.read.judgements import ALPHA, Found, other_cell
+from ablab.read.judgements import ALPHA, Found, compared_cells, other_cell
 from ablab.read.measures import ENDED, is_step, measure_table
 from ablab.read.paused import unless_paused
 from ablab.read.quantity import Quantity
@@ -101,10 +101,7 @@ def concerned(
 
 def _samples(sample: Sample, expectation: Expectation) -> list[Sample | str]:
     """The runs of each cell that an expectation names; a sentence if there are none."""
-    cells = [expectation.where]
-    if expectation.relation in ("lower_than", "higher_than", "same_as"):
-        cells.append(expectation.where | dict(other_cell(expectation)))
-    return [sample.where(cell) for cell in cells]
+    return [sample.where(cell) for cell in compared_cells(expectation)]
 
 
 def _sample(record: ExperimentRecord, frame: pl.DataFrame, alpha: float) -> Sample:

@@ -13,9 +13,7 @@ moment loses nothing.
 import hashlib
 import os
 import sqlite3
-import struct
 import zipfile
-import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -25,7 +23,7 @@ from typing import BinaryIO
 from uuid import uuid4
 
 from ablab.store.digests import digests_of
-from ablab.store.files import remove, write_atomically
+from ablab.store.files import ZIP_DAMAGE, remove, write_atomically
 from ablab.store.index import StoreError
 from ablab.store.leases import Owner
 from ablab.store.paths import SNAPSHOTS, bundle_path, inside, run_snapshot_path
@@ -45,17 +43,6 @@ AND EXISTS (SELECT 1 FROM digests d
     WHERE d.path = 'snapshots/' || s.run || '/' || s.step || '.safetensors')
 AND (r.outcome IS NOT NULL OR NOT EXISTS (SELECT 1 FROM members m
     WHERE m.run = s.run AND m.stopped IS NULL AND m.steps > r.step))"""
-_DAMAGE = (
-    zipfile.BadZipFile,
-    zlib.error,
-    struct.error,
-    UnicodeError,
-    NotImplementedError,
-    RuntimeError,
-    EOFError,
-    ValueError,
-    OSError,
-)
 
 
 @dataclass(frozen=True)
@@ -326,7 +313,7 @@ def list_bundled(store: Store) -> int:
         return 0
     found = []
     for path in sorted(inside(store.path, SNAPSHOTS).glob("*.zip")):
-        with suppress(*_DAMAGE, StoreError):  # a check says what is damaged
+        with suppress(*ZIP_DAMAGE, OSError, ValueError, StoreError):  # a check says what is damaged
             bundle = bundle_path(store.path, path.name)
             for run, step, offset in _members(bundle):
                 size = lacking.get((run, step))

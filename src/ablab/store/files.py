@@ -1,6 +1,9 @@
 """Writing and removing the store's files; where that fails, it is the store's error."""
 
 import errno
+import struct
+import zipfile
+import zlib
 from contextlib import suppress
 from pathlib import Path
 
@@ -8,6 +11,17 @@ from ablab.config import Problem
 from ablab.config.files import PARTIAL, Write, WriteError
 from ablab.config.files import write_atomically as _write_atomically
 from ablab.store.index import Index, StoreError
+
+# What reading a damaged ZIP file raises.
+ZIP_DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    UnicodeError,
+    NotImplementedError,
+    RuntimeError,
+    EOFError,
+)
 
 
 def write_atomically(path: Path, write: Write, root: Path | None = None) -> int:

@@ -9,7 +9,6 @@ import re
 import stat
 import tempfile
 import zipfile
-import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -19,6 +18,7 @@ from ablab.config.files import PARTIAL, write_atomically
 from ablab.experiments.tuned_cells import digest_of_trials
 from ablab.store.artifacts import check_space
 from ablab.store.file_system import network_problem
+from ablab.store.files import ZIP_DAMAGE
 from ablab.store.index import StoreError
 from ablab.store.paths import (
     ARTIFACTS,
@@ -35,14 +35,6 @@ from ablab.store.transfer import Snapshots, transfer
 from ablab.store.transferred import Transferred
 
 SUFFIX = ".ablab.zip"
-_DAMAGE = (
-    zipfile.BadZipFile,
-    zlib.error,
-    UnicodeError,
-    NotImplementedError,
-    RuntimeError,
-    EOFError,
-)
 _INCOMPRESSIBLE = (".parquet", ".safetensors", ".png")
 _RUN_FILE = r"[0-9a-f]{12}/[0-9a-f-]{1,40}\.(safetensors|parquet)"
 _NAMES = re.compile(
@@ -195,7 +187,7 @@ def _check_members(path: Path, beside: Path) -> None:
         raise InputError(Problem("there is no such file", given=str(path))) from error
     except PermissionError as error:
         raise InputError(Problem("the file cannot be read", given=str(path))) from error
-    except _DAMAGE as error:
+    except ZIP_DAMAGE as error:
         raise _not_a_pack(path, str(error)) from error
     names = [each.filename for each in members]
     strange = [each for each in members if not _is_expected(each)]
@@ -217,7 +209,7 @@ def _extract(path: Path, to: Path) -> None:
             for each in file.infolist():
                 if _NAMES.fullmatch(each.filename):
                     file.extract(each, to)
-    except _DAMAGE as error:
+    except ZIP_DAMAGE as error:
         raise _not_a_pack(path, str(error)) from error
     except OSError as error:
         raise StoreError(Problem(f"cannot unpack ({error.strerror})", given=str(to))) from error
