@@ -3,6 +3,7 @@
 Modules:
 
 - ``accuracy``: how accurate estimates are.
+- ``ahead``: idle cores compile programs before stacks need them.
 - ``balance``: divides stacks among processes.
 - ``cluster``: training on several machines.
 - ``cells``: the runs of some cells of a grid, where not all are trained now.

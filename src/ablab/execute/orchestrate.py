@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from ablab.config.progress import doing
 from ablab.config.source_digest import check_sources
 from ablab.config.wording import counted
+from ablab.execute.ahead.compilers import compilers
 from ablab.execute.cells import chosen_runs
 from ablab.execute.cost import StepCost, count_cost
 from ablab.execute.early_stops import foreseen_stops
@@ -135,7 +137,8 @@ def orchestrate(
     )
     began = time.monotonic()
     try:
-        complete = executor.train(queue)
+        with compilers(queue, left) if executor.is_local else nullcontext(queue) as stacks:
+            complete = executor.train(stacks)
     finally:
         reporter.close()
     if complete and executor.is_local:
@@ -267,12 +270,16 @@ class _SpeedRecorder:
             if self._plan.workers > 1 and self._is_local:
                 self._speeds.note_start(time.monotonic() - self._began)
             self._began = None
-        if event["event"] != "pace" or event["run_steps"] < _MIN_RUN_STEPS:
+        paced = event["event"] == "pace" and event["run_steps"] >= _MIN_RUN_STEPS
+        if not paced and event["event"] != "compiled":
             return
         cost = count_cost(self._runs[event["run"]])
         if isinstance(cost, str):  # the step could not be counted, though it trains
             return
-        self._note(event, cost)
+        if paced:
+            self._note(event, cost)
+        else:
+            self._speeds.note_compiled(cost, Method(**event["method"]), event["seconds"])
 
     def _note(self, event: dict[str, Any], cost: StepCost) -> None:
         """Records how long a stack took."""

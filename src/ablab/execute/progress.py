@@ -89,6 +89,8 @@ class Reporter:
                 if (stack := self._training.get(event["stack"])) is not None:
                     steps = self._steps[event["ids"][0]]
                     stack.trained = f"step {event['step']:,} of {steps:,}, loss {event['loss']:.4f}"
+                    if event.get("compiling"):
+                        stack.trained += ", eager while its program is compiled"
             case "ended":
                 for run in event["ids"]:
                     self._left[run] = 0

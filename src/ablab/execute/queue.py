@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from ablab.execute.ahead.exchange import Exchange
 from ablab.execute.plan import Plan, PlannedStack
 from ablab.store.leases import Owner, holders
 from ablab.store.store import Store
@@ -45,6 +46,7 @@ class StackQueue:
         should_pause: Called regularly; training pauses once it returns True.
         while_training: Called once in a thread while other processes train, if they do; it may
             prepare what comes after training.
+        ahead: The programs that other processes compile; None if each stack compiles its own.
     """
 
     store: Store
@@ -54,6 +56,7 @@ class StackQueue:
     report: Report
     should_pause: Callable[[], bool]
     while_training: Callable[[], object] = lambda: None
+    ahead: Exchange | None = None
 
     def claims(self, owner: Owner) -> Iterator[Claim]:
         """Leases one stack after another, until none are left or a pause is requested.

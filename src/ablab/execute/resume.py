@@ -13,6 +13,8 @@ from ablab.train.parameter_layout import ParameterLayout
 from ablab.train.run import Run
 from ablab.train.stack import RunState, initial_model
 
+UNTIL_COMPILED = "until_compiled"  # a fact of segments that waited for a program
+
 Tell = Callable[[str], None]
 
 
@@ -52,13 +54,16 @@ def group_by_step(
 
 
 def last_methods(store: Store, runs: Sequence[Run]) -> dict[str, Method]:
-    """The methods by which runs were trained last, by run id; without stored segments, none."""
-    stored = store.segments(run.id for run in runs)
-    return {
-        run: Method(**segments[-1]["gradients"])
-        for run, segments in stored.items()
-        if segments and "gradients" in segments[-1]
-    }
+    """The methods by which runs were trained last, by run id; without stored segments, none.
+
+    Segments that were trained eagerly until a program was compiled do not count.
+    """
+    found = {}
+    for run, segments in store.segments(run.id for run in runs).items():
+        meant = [each for each in segments if not each.get(UNTIL_COMPILED)]
+        if meant and "gradients" in meant[-1]:
+            found[run] = Method(**meant[-1]["gradients"])
+    return found
 
 
 def last_devices(store: Store, runs: Iterable[str]) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from ablab.config.progress import doing
 from ablab.execute.observers import make_collector, make_observers
 from ablab.execute.pause import immediate_pause
 from ablab.execute.queue import Claim, Report, StackQueue
-from ablab.execute.resume import last_methods
+from ablab.execute.resume import UNTIL_COMPILED, last_methods
 from ablab.execute.stop_rules import stop_rules
 from ablab.execute.usage import Usage
 from ablab.execute.verify import ApartError, Verified, verify
@@ -57,6 +57,7 @@ def set_up(
     claim: Claim,
     group: Sequence[tuple[Run, RunState | None]],
     apart: str | None = None,
+    waits: bool = False,
 ) -> Training | None:
     """Sets up a stack of runs that are at the same step.
 
@@ -66,6 +67,7 @@ def set_up(
         claim: The claim that the runs belong to.
         group: The runs, each with the state it continues from; None for a new run.
         apart: Why a run is trained alone and eagerly, whatever was planned; None if it need not be.
+        waits: Whether it trains eagerly, until another process has compiled its program.
 
     Returns:
         The stack, or None if stop rules have already ended all of its runs.
@@ -83,7 +85,10 @@ def set_up(
     runs, states = [run for run, _ in left], [state for _, state in left]
     begun = [run for run, state in left if state is not None]
     before = list(last_methods(queue.store, begun).values())
-    method = claim.planned.method
+    method, compiling = claim.planned.method, queue.plan.compiling
+    fallback = claim.planned.fallback
+    if waits and fallback is not None:
+        method, compiling, fallback = _of_several(fallback, len(left)), "off", None
     if len(left) == 1 and method.vmapped and not method.compiled and method not in before:
         method = SOLO
     stack = Stack(runs, states, torch.device(queue.plan.device), SOLO if apart else method)
@@ -91,22 +96,23 @@ def set_up(
     assert isinstance(watch, WatchConfig), "the runs of an experiment have a watch section"
 
     def collector(stack: Stack) -> StatisticsCollector | None:
-        return make_collector(stack, watch, queue.plan.compiling)
+        return make_collector(stack, watch, compiling)
 
     def verified() -> Verified:
         # Compiling takes up to a minute.
         with doing("verifying the method"), immediate_pause():
-            return verify(stack, claim.planned.fallback, queue.report, collector)
+            return verify(stack, fallback, queue.report, collector)
 
     found = verified() if apart is None else Verified(fallback=apart)
     _report_change(queue, stack, before, found)
     stack.collector = collector(stack)
     stack.narrowed = lambda: _verify_narrowed(stack, queue.report)
     observers = make_observers(stack, watch, queue.store, queue.report)
-    progress, usage = _Progress(queue, claim.number, stack, entered), Usage(stack.device)
+    progress = _Progress(queue, claim.number, stack, entered, waits)
+    usage, waiting = Usage(stack.device), {UNTIL_COMPILED: True} if waits else {}
     checkpointer = StoreCheckpointer(
         queue.store, owner, queue.experiment,
-        _facts(stack, queue.plan.device, watch) | found.facts(),
+        _facts(stack, queue.plan.device, watch) | waiting | found.facts(),
         progress.note, usage.facts,
     )  # fmt: skip
     checkpointer.started(stack.step)
@@ -144,6 +150,12 @@ def _report_change(
     )
 
 
+def _of_several(method: Method, runs: int) -> Method:
+    """An eager method for this many runs, one after the other if it trains only one."""
+    alone = method.engine == "solo" and runs > 1
+    return replace(method, engine="stack", rows=1) if alone else method
+
+
 def _facts(stack: Stack, device: str, watch: WatchConfig) -> dict[str, Any]:
     """How the steps of a segment are trained, stored with each run."""
     return {
@@ -170,12 +182,14 @@ class _Progress:
         number: The stack's number.
         stack: The stack.
         entered: When its setup began (``time.perf_counter``).
+        waits: Whether it trains eagerly, until another process has compiled its program.
     """
 
     queue: StackQueue
     number: int
     stack: Stack
     entered: float
+    waits: bool = False
     ids: list[str] = field(init=False)
     first: int = field(init=False)
     step: int = field(init=False)
@@ -207,12 +221,22 @@ class _Progress:
                 "step": step,
                 "runs": width,
                 "loss": loss,
+                "compiling": self.waits,
                 "ids": [run.id for run in self.stack.runs],
             }
         )
 
     def done(self, finished: bool) -> None:
-        """Reports the pace of the stack, and that its runs ended if they did."""
+        """Reports the pace of the stack, and that its runs ended if they did.
+
+        The pace beside a compiler says nothing about other times.
+        """
+        if not self.waits:
+            self._report_pace()
+        if finished:
+            self.queue.report({"event": "ended", "ids": self.ids})
+
+    def _report_pace(self) -> None:
         timings, compiling = self.stack.timings, self.stack.compile_seconds
         evaluated = timings.seconds("evaluate")
         whole = time.perf_counter() - self.entered
@@ -232,5 +256,3 @@ class _Progress:
                 "setup_seconds": whole - compiling - evaluated - (self.seconds - self.evaluating),
             }
         )
-        if finished:
-            self.queue.report({"event": "ended", "ids": self.ids})

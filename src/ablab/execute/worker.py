@@ -15,6 +15,7 @@ from typing import Any
 
 from ablab.config import InputError, Problem
 from ablab.config.errors import NOT_GIVEN
+from ablab.execute.ahead.exchange import Exchange
 from ablab.execute.estimate import Estimate
 from ablab.execute.executors.in_process import InProcess
 from ablab.execute.pause import pause_on_signals
@@ -136,9 +137,13 @@ def main() -> None:
         store = Store(data["store"])
         asked = as_stored(experiment(data["definition"]), store)
         plan = plan_from_data(data["plan"], asked)
+        ahead = None if data["ahead"] is None else Exchange.from_data(data["ahead"])
         InProcess().train(
-            StackQueue(store, data["experiment"], data["definition"], plan, report, should_pause)
-        )
+            StackQueue(
+                store, data["experiment"], data["definition"], plan, report, should_pause,
+                ahead=ahead,
+            )
+        )  # fmt: skip
     except StoreError as error:
         report({"event": "store_error", "problems": problems_as_data(error)})
         sys.exit(STORE_ERROR)

@@ -1,12 +1,14 @@
 """Trains in this process, one stack after another."""
 
 import gc
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 import torch
 
 from ablab.config.progress import showing
+from ablab.execute.ahead.programs import note_stored, program_of
 from ablab.execute.errors import RunFailure
 from ablab.execute.executor import Executor
 from ablab.execute.memory import release_freed_memory, retain_freed_memory
@@ -24,6 +26,22 @@ from ablab.store.leases import Owner
 from ablab.store.run_rows import fail_run
 from ablab.train.loop import train
 from ablab.train.run import Run
+from ablab.train.stack import Stack
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Runs of a claim that are trained together.
+
+    Attributes:
+        runs: The runs.
+        apart: Why a run is trained alone and eagerly, whatever was planned; None if it need not be.
+        waits: Whether they train eagerly until another process has compiled their program.
+    """
+
+    runs: Sequence[Run]
+    apart: str | None = None
+    waits: bool = False
 
 
 @EXECUTORS.register("in_process")
@@ -45,30 +63,32 @@ class InProcess(Executor):
 
         with Owner(queue.store.index.path) as owner:
             for claim in _claims(queue, owner):
-                parts: list[Sequence[Run]] = [claim.runs]
-                apart: dict[str, str] = {}  # why runs are trained alone, by run id
+                program = program_of(claim.planned, claim.runs, queue.plan)
+                parts = [_Part(claim.runs, waits=_waits(queue, program))]
                 while parts:
-                    runs = parts.pop(0)
+                    part = parts.pop(0)
+                    runs = part.runs
                     try:
                         for group in group_by_step(queue.store, runs, tell):
-                            ready = set_up(queue, owner, claim, group, apart.get(runs[0].id))
+                            ready = set_up(queue, owner, claim, group, part.apart, part.waits)
                             if ready is None:
                                 continue
+                            _note_program(claim, ready.stack, program)
                             finished = train(
                                 ready.stack, ready.checkpointer, ready.rules,
-                                queue.should_pause, ready.losses, ready.observers,
+                                _pauses(queue, part, program), ready.losses, ready.observers,
                                 queue.plan.until,
                             )  # fmt: skip
                             ready.progress.done(finished)
                             if not finished:
                                 break
+                        parts[:0] = _compiled(queue, part)
                         continue
                     except PauseError:
                         continue
                     except ApartError as error:
-                        left = _one_by_one(queue, runs, str(error))
-                        parts[:0] = left
-                        apart |= {run.id: str(error) for (run,) in left}
+                        waited = part.waits
+                        parts[:0] = [_Part(runs)] if waited else _one_by_one(queue, runs, error)
                         continue
                     except LeaseLostError as error:
                         queue.report({"event": "message", "text": str(error)})
@@ -99,16 +119,46 @@ def _report_activity(queue: StackQueue, claim: Claim, text: str | None) -> None:
     queue.report({"event": "activity", "stack": claim.number, "text": text})
 
 
-def _one_by_one(queue: StackQueue, runs: Sequence[Run], reason: str) -> list[list[Run]]:
+def _waits(queue: StackQueue, program: str | None) -> bool:
+    """Whether a stack trains eagerly until its program is compiled by another process."""
+    return queue.ahead is not None and queue.ahead.want(program)
+
+
+def _pauses(queue: StackQueue, part: _Part, program: str | None) -> Callable[[], bool]:
+    """Whether training has to pause, for the user or since there is nothing to wait for."""
+    ahead = queue.ahead
+    if not part.waits or ahead is None or program is None:
+        return queue.should_pause
+    return lambda: queue.should_pause() or ahead.is_over(program)
+
+
+def _compiled(queue: StackQueue, part: _Part) -> list[_Part]:
+    """What is left to train by a program that was waited for."""
+    if not part.waits or queue.should_pause():
+        return []
+    missing = queue.unfinished(part.runs)
+    left = [run for run in part.runs if run.id in missing]
+    return [_Part(left)] if left else []
+
+
+def _note_program(claim: Claim, stack: Stack, program: str | None) -> None:
+    """Notes that the program of a claim is stored, if a stack of all its runs trains by it."""
+    complete = len(stack.runs) == len(claim.runs)
+    if program is not None and complete and stack.method == claim.planned.method:
+        note_stored(program)
+
+
+def _one_by_one(queue: StackQueue, runs: Sequence[Run], error: ApartError) -> list[_Part]:
     """The unfinished runs of a stack, each by itself; says why."""
+    reason = str(error)
     missing = queue.unfinished(runs)
-    left = [[run] for run in runs if run.id in missing]
+    left = [_Part([run], reason) for run in runs if run.id in missing]
     text = f"runs like {runs[0].id}: {reason}; training eagerly, one run at a time, instead"
     queue.report({"event": "message", "about": f"{runs[0].program_key} apart", "text": text})
     return left
 
 
-def _halves(queue: StackQueue, runs: Sequence[Run], failure: RunFailure) -> list[Sequence[Run]]:
+def _halves(queue: StackQueue, runs: Sequence[Run], failure: RunFailure) -> list[_Part]:
     """The halves to try next of runs that failed together; a single run is marked as failed."""
     gc.collect()
     release_freed_memory()
@@ -122,4 +172,4 @@ def _halves(queue: StackQueue, runs: Sequence[Run], failure: RunFailure) -> list
     missing = queue.unfinished(runs)
     middle = (len(runs) + 1) // 2
     halves = ([run for run in half if run.id in missing] for half in (runs[:middle], runs[middle:]))
-    return [half for half in halves if half]
+    return [_Part(half) for half in halves if half]

@@ -125,6 +125,7 @@ class _Pool:
             "definition": self._stacks.definition,
             "plan": plan_as_data(self._stacks.plan),
             "path": sys.path,
+            "ahead": None if self._stacks.ahead is None else self._stacks.ahead.as_data(),
         }
         with suppress(BrokenPipeError):  # it has ended already, which its exit says
             process.stdin.write(json.dumps(spec) + "\n")
