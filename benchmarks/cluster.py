@@ -71,10 +71,11 @@ def timed(arguments: list[str], **environment: str) -> float:
 
 
 def metrics(store: Path) -> pl.DataFrame:
+    """All metrics of a store; the order of columns depends on which runs were stored first."""
     opened = Store(store, write=False)
     frame = read_runs(opened, sorted(run.run for run in opened.runs()))
     opened.close()
-    return frame
+    return frame.select(sorted(frame.columns))
 
 
 def wall(rounds: int, grid: list[str]) -> None:

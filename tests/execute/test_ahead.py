@@ -9,8 +9,10 @@ from contextlib import closing, contextmanager
 from dataclasses import replace
 
 import pytest
+from click.testing import CliRunner
 
 import ablab
+from ablab.cli import main
 from ablab.execute import orchestrate, verify
 from ablab.execute.ahead import compilers as starting
 from ablab.execute.ahead import exchange as exchanging
@@ -264,6 +266,27 @@ def test_eager_steps_are_replayed_bit_for_bit(
     _, (_, switch, _) = segments_of(tmp_path / "lab")[0]
     found = opened.replay(opened.runs()[0].run, (1, switch), watch=["param/*/rms"])
     assert found.equal == found.compared == switch
+
+
+def test_what_was_trained_before_it_was_compiled_is_not_compiled_any_more(
+    tiny, tmp_path, ahead, stored, interpreted  # noqa: F811
+):  # fmt: skip
+    train(tiny, tmp_path / "lab").store.close()
+    assert [len(each) for each in segments_of(tmp_path / "lab")] == [1] * 4
+    programs = [path.stem for path in ahead.glob("*.wanted")]
+    assert len(programs) == 2 and exchange_of(ahead, programs=programs).next(0) is None
+
+
+def test_a_run_says_which_of_its_steps_were_trained_while_compiling(
+    tiny, tmp_path, ahead, stored, interpreted  # noqa: F811
+):  # fmt: skip
+    pause = over_after(3, ahead, "compiled", stored)
+    train(tiny, tmp_path / "lab", pause=pause).store.close()
+    run = ablab.open(tmp_path / "lab").runs()[0].run
+    shown = CliRunner().invoke(main.ablab, ["show", run, "--store", str(tmp_path / "lab")]).output
+    lines = [line.strip() for line in shown.splitlines()]
+    eager = lines.index("eager, until another process had compiled the program")
+    assert lines[eager - 1].startswith("steps 0 to") and "engine stack, width 2" in lines[eager - 1]
 
 
 def test_a_command_that_goes_on_later_trains_by_the_planned_method(

@@ -7,9 +7,9 @@ import pytest
 from ablab.execute.options import Options
 from ablab.execute.planned import plan_experiment
 from ablab.experiments import experiment
-from ablab.logbook.claim_prices import claim_prices, open_claims
-from ablab.logbook.claims import claims_of
-from ablab.logbook.shipped_claims import open_shipped
+from ablab.logbook.claims.of_recipes import claims_of
+from ablab.logbook.claims.prices import claim_prices, open_claims
+from ablab.logbook.claims.shipped import open_shipped
 from tests.cli.command import run_command
 
 RECIPE = """

@@ -7,7 +7,14 @@ import numpy as np
 import pytest
 
 from ablab.config import InputError
-from ablab.logbook.claims import chosen, claims_of, corrected, runnable, tally, write_page
+from ablab.logbook.claims.of_recipes import (
+    chosen,
+    claims_of,
+    corrected,
+    runnable,
+    tally,
+    write_page,
+)
 from ablab.store import Store
 from ablab.store.expected import stamp
 from ablab.tasks import corpora

@@ -5,8 +5,8 @@ After a change of a recipe's expectations, CONTRIBUTING.md says how to write the
 
 import pytest
 
-from ablab.logbook.claims import chosen, claims_of
-from ablab.logbook.shipped_claims import shipped_claims
+from ablab.logbook.claims.of_recipes import chosen, claims_of
+from ablab.logbook.claims.shipped import shipped_claims
 
 
 def test_every_recipe_with_claims_is_shipped():

@@ -71,8 +71,9 @@ def claims(
     """
     options = make_options(**choices)
     from ablab.config import InputError, Problem, ticking
-    from ablab.logbook.claims import chosen, claims_of, corrected, tally, write_page
-    from ablab.logbook.shipped_claims import as_data, write_shipped
+    from ablab.logbook.claims.further import with_further
+    from ablab.logbook.claims.of_recipes import chosen, claims_of, corrected, tally, write_page
+    from ablab.logbook.claims.shipped import as_data, write_shipped
     from ablab.store import Store
 
     wanted = chosen(names)
@@ -101,7 +102,7 @@ def claims(
     stores += [Store(each, write=False) for each in also]
     with progress(quiet, "comparing claims with results"):
         found = [
-            claims_of(stores, name, size, lacking.get(name), settled)
+            with_further(stores, name, claims_of(stores, name, size, lacking.get(name), settled))
             for name in ticking(wanted, len(wanted), "comparing", "recipe")
         ]
         if page is not None:
@@ -141,11 +142,27 @@ def _print_claims(recipes: list[dict[str, Any]], tally: str) -> None:
     )  # fmt: skip
     echo("")
     say(tally)
+    further = [
+        (each["recipe"], other["evidence"], claim["claim"], claim["seeds"], claim["ours"],
+         claim["state"])
+        for each in recipes
+        for other in each.get("further", ())
+        for claim in other["claims"]
+    ]  # fmt: skip
+    if further:
+        echo("")
+        print_table(
+            ["recipe", "by", "claim", "seeds", "ours", "verdict"],
+            further,
+            texts=["by", "claim", "ours"],
+            groups=["recipe", "by"],
+        )
+        echo("")
 
 
 def _show_shipped(wanted: list[str], store: str, as_json: bool) -> bool:
     """Shows the shipped results of recipes; False if there are none of some of them."""
-    from ablab.logbook.shipped_claims import shipped_claims
+    from ablab.logbook.claims.shipped import shipped_claims
 
     found = shipped_claims(wanted)
     if len(found.recipes) < len(wanted):
@@ -178,9 +195,9 @@ def _show_prices(
 
     with progress(quiet, "planning"):
         with doing("loading PyTorch"):
-            from ablab.logbook.claim_prices import claim_prices, open_claims
-            from ablab.logbook.claims import claims_of
-            from ablab.logbook.shipped_claims import open_shipped
+            from ablab.logbook.claims.of_recipes import claims_of
+            from ablab.logbook.claims.prices import claim_prices, open_claims
+            from ablab.logbook.claims.shipped import open_shipped
             from ablab.store import Store
         stores = [Store(store)] if (Path(store) / "index.sqlite").is_file() else []
         stores += [Store(each, write=False) for each in also]
@@ -243,7 +260,7 @@ def _run_missing(
         from ablab.execute.pause import pause_on_signals
         from ablab.execute.progress import Reporter
         from ablab.execute.tune import train_experiment
-        from ablab.logbook.claims import runnable
+        from ablab.logbook.claims.of_recipes import runnable
         from ablab.read.rounds import READERS
 
     paused = pause_on_signals()

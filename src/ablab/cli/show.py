@@ -293,6 +293,8 @@ def _say_field(name: str, text: str) -> None:
 def _verified(segment: dict[str, Any]) -> list[str]:
     """How a segment's method was verified, and why it was not the planned one."""
     lines = []
+    if segment.get("until_compiled"):
+        lines.append("eager, until another process had compiled the program")
     if "verified" in segment:
         loss, gradient, limit = (segment["verified"][k] for k in ("loss", "gradient", "tolerance"))
         lines.append(

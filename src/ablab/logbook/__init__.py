@@ -5,8 +5,7 @@ Modules:
 - ``answer``: the first sentences of an entry, which answer its question.
 - ``answer_figure``: the key figure: the answer's measure, a dot for each run.
 - ``answer_values``: what can be said of the answer's measure, in sentences.
-- ``claim_prices``: what it would cost to decide claims at a larger size.
-- ``claims``: compares the claims of logbooks with our results.
+- ``claims``: claims of logbooks, compared with our results.
 - ``colours``: colours, dashes and names of variants, for figures and the page.
 - ``compare_experiments``: compares experiments: one table and shared axes.
 - ``compare_page``: writes the page of a comparison, with the user's conclusions.
@@ -51,7 +50,6 @@ Modules:
 - ``run_dots``: the runs of a variant as dots.
 - ``samples``: generated samples that were kept.
 - ``scales``: whether an axis is logarithmic.
-- ``shipped_claims``: the results that ablab ships for the claims of logbooks.
 - ``shown_variants``: the variants that are shown one by one, where there are many.
 - ``statistic_sections``: selects the statistics and incidents of an entry.
 - ``svg``: the style of static figures, and SVG output.

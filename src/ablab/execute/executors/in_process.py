@@ -82,7 +82,7 @@ class InProcess(Executor):
                             ready.progress.done(finished)
                             if not finished:
                                 break
-                        parts[:0] = _compiled(queue, part)
+                        parts[:0] = _compiled(queue, part, program)
                         continue
                     except PauseError:
                         continue
@@ -132,12 +132,14 @@ def _pauses(queue: StackQueue, part: _Part, program: str | None) -> Callable[[],
     return lambda: queue.should_pause() or ahead.is_over(program)
 
 
-def _compiled(queue: StackQueue, part: _Part) -> list[_Part]:
-    """What is left to train by a program that was waited for."""
+def _compiled(queue: StackQueue, part: _Part, program: str | None) -> list[_Part]:
+    """What is left to train by a program that was waited for; if nothing is, nobody compiles it."""
     if not part.waits or queue.should_pause():
         return []
     missing = queue.unfinished(part.runs)
     left = [run for run in part.runs if run.id in missing]
+    if not left and queue.ahead is not None and program is not None:
+        queue.ahead.begin(program)
     return [_Part(left)] if left else []
 
 

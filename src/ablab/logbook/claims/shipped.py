@@ -10,7 +10,7 @@ from typing import Any
 
 from ablab import __version__
 from ablab.config.files import write_text_atomically
-from ablab.logbook.claims import OPEN, RecipeClaims, count_states
+from ablab.logbook.claims.of_recipes import OPEN, RecipeClaims, count_states
 from ablab.read.family import Family
 
 _FILE = "claims.json"

@@ -28,6 +28,7 @@ from ablab.store.store import ExperimentRecord, RunRecord, Store
 
 NOT_RUN = "not run"
 OPEN = (NOT_RUN, "failed")  # states in which a larger size may decide otherwise
+_ENDED = ("finished", "stopped", "diverged", "failed")
 
 
 @dataclass(frozen=True)
@@ -39,12 +40,16 @@ class Claim:
         verdict: The verdict; None if the runs that it needs were not run.
         adjusted: The p-value, adjusted for all claims of the logbook; None if it has no test.
         corrected: The outcome with that p-value; None if it has no test.
+        seeds: The number of seeds among the runs of the cells that it compares.
+        complete: Whether all of these runs have ended.
     """
 
     expectation: Expectation
     verdict: Verdict | None
     adjusted: float | None = None
     corrected: Outcome | None = None
+    seeds: int = 0
+    complete: bool = False
 
     @property
     def outcome(self) -> str:
@@ -94,6 +99,7 @@ class RecipeClaims:
         record: The experiment in the store; None if it was not run.
         seconds_by_run: The training time of each of its runs in the store, in seconds.
         claims: The claims.
+        further: The same by other evidence, each with the claims that it has something to say of.
     """
 
     name: str
@@ -106,6 +112,20 @@ class RecipeClaims:
     record: ExperimentRecord | None
     seconds_by_run: Mapping[str, float]
     claims: tuple[Claim, ...]
+    further: tuple["RecipeClaims", ...] = ()
+
+    @property
+    def seeds_added(self) -> int | None:
+        """The most seeds, if seeds are added until its claims are settled; else None."""
+        seeds = self.asked.definition.get("seeds")
+        return seeds["to"] if isinstance(seeds, Mapping) else None
+
+    @property
+    def evidence(self) -> str:
+        """Where its results come from: a size, or added seeds."""
+        if self.seeds_added is not None:
+            return f"seeds added, up to {self.seeds_added}"
+        return f"size {self.size}" if self.size else "the usual size"
 
     @property
     def runs(self) -> int:
@@ -145,9 +165,12 @@ class RecipeClaims:
                     "p": None if each.verdict is None else each.verdict.p,
                     "p_adjusted": each.adjusted,
                     "corrected": each.corrected,
+                    "seeds": each.seeds,
                 }
                 for each in self.claims
             ],
+            "evidence": self.evidence,
+            "further": [each.as_data() for each in self.further],
         }
 
 
@@ -243,10 +266,31 @@ def claims_of(
         lacking,
         record,
         {run.run: run.seconds for run in runs},
-        tuple(
-            Claim(each, _verdict(store, record, each) if _can_be_seen(runs, each) else None)
-            for each in asked.expectations
-        ),
+        tuple(_claim(store, record, runs, each) for each in asked.expectations),
+    )
+
+
+def _claim(
+    store: Store | None,
+    record: ExperimentRecord | None,
+    runs: Sequence[RunRecord],
+    expectation: Expectation,
+) -> Claim:
+    """A claim with its verdict by the runs of an experiment."""
+    if not _can_be_seen(runs, expectation):
+        return Claim(expectation, None)
+    cells = [each.variant for each in runs]
+    own = [
+        run
+        for cell in compared_cells(expectation)
+        for run, is_there in zip(runs, in_cell(cells, cell), strict=True)
+        if is_there
+    ]
+    return Claim(
+        expectation,
+        _verdict(store, record, expectation),
+        seeds=len({run.seed for run in own}),
+        complete=all(run.status in _ENDED for run in own),
     )
 
 
@@ -348,6 +392,11 @@ def write_page(found: Sequence[RecipeClaims], path: Path, command: str) -> None:
         seconds=sum(seconds.values()),
         runs=len(seconds),  # recipes share runs
         words=_by_hand(by_hand / "FINDINGS.md"),
+        states={
+            (each.name, claim.expectation.sentence): claim.state
+            for each in found
+            for claim in each.claims
+        },
         logbooks=[
             (
                 name,

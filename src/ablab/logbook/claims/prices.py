@@ -11,7 +11,7 @@ from ablab.execute.planned import PlannedExperiment, plan_experiment
 from ablab.experiments.cell_text import cell_text, in_cell
 from ablab.experiments.expectations import Expectation
 from ablab.experiments.source import read_source
-from ablab.logbook.claims import OPEN, RecipeClaims, runnable
+from ablab.logbook.claims.of_recipes import OPEN, RecipeClaims, runnable
 from ablab.read.judgements import compared_cells
 
 

@@ -1,0 +1,62 @@
+"""Verdicts on claims by more evidence than the usual size has: added seeds, or a larger size."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from ablab.experiments.sizes import QUICK
+from ablab.experiments.source import read_source
+from ablab.logbook.claims.of_recipes import OPEN, RecipeClaims, claims_of
+from ablab.store.store import Store
+
+_UNSETTLED = (*OPEN, "undecided", "not tested")
+
+
+def with_further(stores: Sequence[Store], name: str, usual: RecipeClaims) -> RecipeClaims:
+    """The claims of a recipe with what other runs in the stores say of those that are open.
+
+    A claim counts for which all runs of its cells have ended: cells may have been trained by
+    ``ablab run RECIPE size=full --where CELL``, seeds added by ``ablab settle RECIPE``.
+
+    Args:
+        stores: The stores to search.
+        name: The recipe, or a YAML file.
+        usual: Its claims at the usual size. Those of another size, or by added seeds, are returned
+            as they are.
+
+    Raises:
+        InputError: The expectations of another size are invalid.
+    """
+    sizes = read_source(name)[0].get("sizes") or {}
+    if usual.size not in (None, QUICK) or usual.seeds_added:
+        return usual
+    others = [
+        *(claims_of(stores, name, usual.size, settled=most) for most in _most_seeds(stores, usual)),
+        *(claims_of(stores, name, size) for size in sizes if size != usual.size),
+    ]
+    kept = (_about_open(usual, each) for each in others)
+    return replace(usual, further=tuple(each for each in kept if each.claims))
+
+
+def _most_seeds(stores: Sequence[Store], usual: RecipeClaims) -> list[int]:
+    """The limits up to which seeds were added to experiments of that name, the highest first."""
+    seeds = (
+        record.definition.get("seeds")
+        for store in stores
+        for record in store.experiments()
+        if record.name == usual.name
+    )
+    found = {each["to"] for each in seeds if isinstance(each, Mapping)}
+    return sorted(found, reverse=True)
+
+
+def _about_open(usual: RecipeClaims, other: RecipeClaims) -> RecipeClaims:
+    """Other claims of a recipe, without those that are decided as usual or not complete."""
+    states = {each.expectation.sentence: each.state for each in usual.claims}
+    claims = [
+        claim
+        for claim in other.claims
+        if claim.verdict is not None
+        and claim.complete
+        and states.get(claim.expectation.sentence) in _UNSETTLED
+    ]
+    return replace(other, claims=tuple(claims))
