@@ -55,7 +55,16 @@ def cluster(nodes: int) -> tuple[Cluster, list[Any]]:
         initialize_head=True,
         head_node_args={"num_cpus": 0, "object_store_memory": 100 * 2**20},
     )
-    return made, [made.add_node(**NODE) for _ in range(nodes)]
+    added = [made.add_node(**NODE) for _ in range(nodes)]
+    _wait_until_idle()
+    return made, added
+
+
+def _wait_until_idle(most: float = 60.0) -> None:
+    """Waits until the daemons of new nodes, a dozen processes, have started."""
+    until = time.monotonic() + most
+    while psutil.cpu_percent(3.0) > 10 and time.monotonic() < until:
+        pass
 
 
 def command(*more: str) -> list[str]:

@@ -68,6 +68,20 @@ def state(done):
     return runs, rung_decisions(done.store, done.record.id)
 
 
+def test_half_of_each_group_goes_on(halved, tmp_path):
+    halved = halved | {"grid": {"model.d_model": [8, 16], "train.lr": RATES}, "seeds": 1}
+    halved["halving"] = {"rungs": [5], "keep": "1/2", "within": ["model.d_model"]}
+    asked = experiment(halved)
+    done = train(asked, tmp_path / "lab")
+    paused = [each.variant for each in state(done)[1] if each.outcome == "paused"]
+    assert [len([place for place in paused if place // 4 == group]) for group in (0, 1)] == [2, 2]
+    least = asked.variants and plan_experiment(asked, tmp_path / "other", PINNED).rounds
+    # Two groups of four runs to step 5, of which two go on to step 20.
+    assert (
+        f"at most {2 * 4 * 20} run-steps" in least and f"at least {2 * (4 * 5 + 2 * 15)}" in least
+    )
+
+
 def test_half_of_the_variants_go_on_after_each_rung(halved, tmp_path):
     asked = experiment(halved)
     done = train(asked, tmp_path / "lab")

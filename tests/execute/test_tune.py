@@ -281,3 +281,74 @@ def test_reading_needs_no_optuna(result, monkeypatch):
     made = ablab.experiment(asked)
     assert [run.id for run in made.runs] == [run.id for run in result.experiment.runs]
     assert tuning_report(result.store, result.record) is not None
+
+
+HALVED = {
+    "name": "halved",
+    "question": "Which width is best, each at its own rate?",
+    "answer": "final(eval_loss)",
+    "task": {"kind": "addition", "n_digits": 1},
+    "model": {"d_model": 8, "n_heads": 1},
+    "train": {"steps": 20, "batch_size": 16, "evaluate": {"every": 5, "samples": 16}},
+    "grid": {"model.d_model": [8, 16]},
+    "seeds": 2,
+    "tune": {
+        "over": {"train.lr": "loguniform(1e-5, 1e-2)"},
+        "trials": 4,
+        "seeds": 1,
+        "halving": {"rungs": [5], "keep": "1/2"},
+    },
+}
+
+
+def test_halving_pauses_the_worse_trials_of_each_variant(tmp_path):
+    asked = ablab.experiment(HALVED)
+    done, said = tuned(HALVED, tmp_path / "lab", READERS.values)
+    trials = done.store.experiment("halved.tuning")
+    ends = [(run.variant["model.d_model"], run.step) for run in done.store.runs(trials)]
+    assert sorted(ends) == [(8, 5), (8, 5), (8, 20), (8, 20), (16, 5), (16, 5), (16, 20), (16, 20)]
+    finished = {
+        (run.variant["model.d_model"], run.variant["train.lr"])
+        for run in done.store.runs(trials)
+        if run.step == 20
+    }
+    chosen = {(run.model.d_model, run.train.lr) for run in done.experiment.runs}
+    assert len(chosen) == 2 and chosen <= finished, "a paused trial is never the best"
+    report = tuning_report(done.store, done.record)
+    assert [each.paused for each in report.variants] == [2, 2]
+    assert [each.without_value for each in report.variants] == [0, 0]
+    assert report.cost.run_steps == 4 * 5 + 4 * 20
+    assert any("2 of 4 trials were paused by halving" in each for each in report.sentences)
+    assert any("halving at step 5" in each for each in said)
+    again, _ = tuned(HALVED, tmp_path / "lab", READERS.values)
+    assert again.trained == 0 and again.experiment == done.experiment
+    before = plan_experiment(asked, tmp_path / "other", OPTIONS).before
+    assert any("at least 100 (62%)" in line for line in before)
+    assert "the worse of which are paused early" in str(asked)
+
+
+STEP = "steps_to(eval_loss, 1)"
+
+
+@pytest.mark.parametrize(
+    ("halving", "more", "key", "message"),
+    [
+        ({"rungs": [5], "within": []}, {}, "tune.halving.within", "is not a setting"),
+        ({"rungs": [5], "measure": "final(x)"}, {}, "tune.halving.measure", "is not a setting"),
+        ({"rungs": [5, 2]}, {}, "tune.halving.rungs", "has a wrong value"),
+        ({"rungs": [5], "keep": 2}, {}, "tune.halving.keep", "has a wrong value"),
+        ("often", {}, "tune.halving", "not a mapping"),
+        ({"rungs": [5]}, {"search": "optuna"}, "tune.halving", "does not go with search: optuna"),
+        (
+            {"rungs": [5]},
+            {"measure": "steps_to(eval_loss, 1)"},
+            "tune.halving.measure",
+            "not known",
+        ),
+    ],
+)
+def test_halving_of_trials_that_is_refused(halving, more, key, message):
+    tree = HALVED | {"tune": HALVED["tune"] | {"halving": halving} | more}
+    with pytest.raises(InputError, match=message) as raised:
+        ablab.experiment(tree)
+    assert [problem.key for problem in raised.value.problems] == [key]

@@ -48,6 +48,34 @@ def test_what_it_takes_at_least_and_at_most():
     assert found.run_steps(1000, 9, 2) == (2 * (900 + 3 * 200 + 700), 2 * 9 * 1000)
 
 
+GRID = {"model.d_model": [8, 16], "train.lr": [1e-3, 3e-3, 1e-2]}
+
+
+def test_groups_have_the_same_values_of_some_keys():
+    asked = made({"rungs": [100], "within": ["model.d_model"]}, grid=GRID)
+    found = halving_of(asked.definition)
+    assert found.within == ("model.d_model",)
+    assert found.groups([each.keys for each in asked.variants]) == [[0, 1, 2], [3, 4, 5]]
+    assert halving_of(made({"rungs": [100]}).definition).groups([{}] * 3) == [[0, 1, 2]]
+    assert experiment(asked.definition) == asked
+    assert "within" not in made({"rungs": [100]}, grid=GRID).definition["halving"]
+
+
+@pytest.mark.parametrize(
+    ("within", "message"),
+    [
+        ("model.d_model", "not a list"),
+        ([1], "not a list"),
+        (["model.width"], "no key of the grid"),
+        (["train.steps"], "no key of the grid"),
+    ],
+)
+def test_groups_of_what_is_not_varied(within, message):
+    with pytest.raises(InputError, match=message) as raised:
+        made({"rungs": [100], "within": within}, grid=GRID).resolve()
+    assert raised.value.problems[0].key == "halving.within"
+
+
 def test_runs_are_those_of_the_experiment_without_it():
     with_it, without = made({"rungs": [100]}), experiment(TREE)
     assert [run.id for run in with_it.runs] == [run.id for run in without.runs]

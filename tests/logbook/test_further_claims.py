@@ -15,11 +15,7 @@ from ablab.logbook.claims.of_recipes import claims_of, corrected, write_page
 from tests.cli.command import run_command
 from tests.read.filled import fill_experiment, grid
 
-WIDER = {
-    "measure": "final(loss)",
-    "where": {"model.d_model": 64},
-    "lower_than": {"model.d_model": 8},
-}
+NARROW = {"model.d_model": 8}
 EXPECT = [
     {"claim": "wider is better", "measure": "final(loss)", "where": {"model.d_model": 32},
      "lower_than": NARROW},

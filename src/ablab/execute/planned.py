@@ -85,7 +85,8 @@ class PlannedExperiment(Displayed):
             return []
         trials, plan = self.tuning.experiment, self.tuning.plan
         count = counted(len(self.tuning.left), "run")
-        return [f"before, {trials.name}: at most {count} to train, about {plan.estimate}"]
+        told = f"before, {trials.name}: at most {count} to train, about {plan.estimate}"
+        return [told, *filter(None, [self.tuning.rounds])]
 
     @property
     def _halving(self) -> str:
@@ -93,7 +94,9 @@ class PlannedExperiment(Displayed):
         asked, halving = self.experiment, halving_of(self.experiment.definition)
         assert halving is not None, "checked by the caller"
         last = min(variant.parts.train.steps for variant in asked.variants)
-        least, most = halving.run_steps(last, len(asked.variants), len(asked.seeds))
+        groups = halving.groups([variant.keys for variant in asked.variants])
+        costs = [halving.run_steps(last, len(group), len(asked.seeds)) for group in groups]
+        least, most = sum(each for each, _ in costs), sum(each for _, each in costs)
         rungs = ", ".join(f"{step:,}" for step in halving.steps(last))
         told = (
             f"halving after step {rungs}: at most {most:,} run-steps, the full grid, where all "

@@ -116,7 +116,7 @@ def _parts(
     """The trials, if variants are to be tuned, and then the experiment."""
     trained = 0
     if is_to_tune(asked.definition):
-        done, tuned = yield from _tuning(asked, store, options, reporter, readers.values)
+        done, tuned = yield from _tuning(asked, store, options, reporter, readers)
         if tuned is None:
             return done
         asked, store, trained = tuned, done.store, done.trained
@@ -130,7 +130,7 @@ def _tuning(
     store: Store | str | Path,
     options: Options,
     reporter: Reporter,
-    values: Values,
+    readers: Readers,
 ) -> Generator[Part, TrainedExperiment, tuple[TrainedExperiment, Experiment | None]]:
     """Finds the best settings of each variant.
 
@@ -156,13 +156,13 @@ def _tuning(
             f"{counted(tuning.seeds, 'seed')}"
         )
         made = trial_experiment(asked, trials)
-        done = yield made.experiment, store, options
+        done = yield from in_rounds(made.experiment, store, options, reporter, readers.following)
         trained += done.trained
         done = replace(done, trained=trained)
         if not done.complete:
             return done, None
         store, options = done.store, replace(options, break_leases=False)
-        found = values(done.store, done.record, tuning.measure)
+        found = readers.values(done.store, done.record, tuning.measure)
         scores = _scores(replace(made, experiment=done.experiment), found, directions)
         if count == tuning.trials:
             labels = [variant.label for variant in asked.variants]

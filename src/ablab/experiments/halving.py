@@ -11,6 +11,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from ablab.config import InputError, Problem, nearest
+from ablab.experiments.axes import as_text
 from ablab.experiments.declared import declared
 from ablab.experiments.measures import parse_measure
 from ablab.experiments.tree import Origins
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 MEASURE = "final(eval_loss)"
 MEASURED = ("final", "best")  # what a run can be judged by: values that are known at every rung
-_KEYS = ("rungs", "first", "factor", "keep", "measure")
+_KEYS = ("rungs", "first", "factor", "keep", "measure", "within")
 _EXAMPLE = "{rungs: [1000, 3000], keep: 1/3} or {first: 1000, factor: 3}"
 
 
@@ -36,6 +37,8 @@ class Halving:
         rungs: The steps of the rungs, ascending; empty if ``first`` and ``factor`` give them.
         first: The step of the first rung, if ``rungs`` is empty.
         factor: By what factor each further rung comes later.
+        within: Keys of the grid: variants with the same values of these are compared with each
+            other only, and the share of each such group goes on. Without keys, all are one group.
     """
 
     keep: str
@@ -43,6 +46,7 @@ class Halving:
     rungs: tuple[int, ...] = ()
     first: int = 0
     factor: int = 0
+    within: tuple[str, ...] = ()
 
     def steps(self, last: int) -> tuple[int, ...]:
         """The steps of the rungs of runs with ``last`` steps, ascending; all are before that."""
@@ -58,8 +62,19 @@ class Halving:
         """How many of some variants go on after a rung: the share, rounded down, at least one."""
         return max(1, int(Fraction(self.keep) * variants))
 
+    def groups(self, cells: Sequence[Mapping[str, Any]]) -> list[list[int]]:
+        """The groups of variants that are compared with each other, as places in the grid.
+
+        Args:
+            cells: The value of each key of the grid, of each variant.
+        """
+        found: dict[str, list[int]] = {}
+        for place, cell in enumerate(cells):
+            found.setdefault(as_text([cell.get(key) for key in self.within]), []).append(place)
+        return list(found.values())
+
     def run_steps(self, last: int, variants: int, seeds: int) -> tuple[int, int]:
-        """The least and the greatest number of steps, summed over runs.
+        """The least and the greatest number of steps of a group of variants, summed over runs.
 
         The least is that of the planned shares; the greatest is that of the full grid, which is
         trained where the runs that would be paused are on plateaus that others have left.
@@ -80,7 +95,8 @@ class Halving:
             where: dict[str, Any] = {"rungs": list(self.rungs)}
         else:
             where = {"first": self.first, "factor": self.factor}
-        return where | {"keep": self.keep, "measure": self.measure}
+        within = {"within": list(self.within)} if self.within else {}
+        return where | {"keep": self.keep, "measure": self.measure} | within
 
 
 def halving_of(definition: Mapping[str, Any]) -> Halving | None:
@@ -90,7 +106,10 @@ def halving_of(definition: Mapping[str, Any]) -> Halving | None:
         InputError: It is not what :func:`read_halving` has written.
     """
     found = read_halving(definition.get("halving"), Origins()).get("halving")
-    return None if found is None else Halving(**found | {"rungs": tuple(found.get("rungs", ()))})
+    if found is None:
+        return None
+    lists = {key: tuple(found.get(key, ())) for key in ("rungs", "within")}
+    return Halving(**found | lists)
 
 
 def read_halving(value: Any, origins: Origins) -> dict[str, Any]:
@@ -150,15 +169,18 @@ def read_halving(value: Any, origins: Origins) -> dict[str, Any]:
         problems.append(
             Problem("halving.keep has a wrong value", "halving.keep", source, given, expected)
         )
-    measure = value.get("measure", MEASURE)
+    measure, within = value.get("measure", MEASURE), value.get("within", [])
     problems += _measure_problems(measure, source)
+    if not isinstance(within, list) or not all(isinstance(key, str) for key in within):
+        what, expected = "halving.within is not a list", "keys of the grid, such as [model.d_model]"
+        problems.append(Problem(what, "halving.within", source, within, expected))
     if problems:
         raise InputError(*problems)
     assert keep is not None, "checked above"
     where: dict[str, Any] = {"rungs": tuple(rungs or ())}
     if by_factor:
         where = {"first": first, "factor": factor}
-    made = Halving(keep, parse_measure(measure).text, **where)
+    made = Halving(keep, parse_measure(measure).text, **where, within=tuple(within))
     return {"halving": made.as_data()}
 
 
@@ -191,6 +213,12 @@ def check_halving(asked: "Experiment") -> None:
         key = "halving.rungs" if halving.rungs else "halving.first"
         message = f"a rung at step {late[0]:,} is not before the last step of every run"
         raise InputError(Problem(message, key, given=late[0], expected=f"steps below {last:,}"))
+    keys = [str(key) for key in asked.definition["grid"]]
+    for key in halving.within:
+        if key not in keys:
+            what, near = f"halving.within: {key} is no key of the grid", nearest(key, keys)
+            expected = "one of " + ", ".join(keys)
+            raise InputError(Problem(what, "halving.within", None, key, expected, near))
     measure = parse_measure(halving.measure)
     for variant in asked.variants if measure.direction is None else ():
         if _direction(variant, measure.column) is None:

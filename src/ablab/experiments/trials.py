@@ -69,6 +69,7 @@ def trial_experiment(asked: Experiment, trials: Sequence[Sequence[Settings]]) ->
             "grid": grid,
             "cells": distinct,
             "seeds": selection_seeds(definition, tuning.seeds),
+            **_halving(tuning, list(definition["grid"])),
         }
     )
     found = {as_text(cell): n for n, cell in enumerate(cells_of(made))}
@@ -77,6 +78,13 @@ def trial_experiment(asked: Experiment, trials: Sequence[Sequence[Settings]]) ->
         for cell, own in zip(cells, trials, strict=True)
     ]
     return Trials(made, places)
+
+
+def _halving(tuning: Tuning, keys: Sequence[str]) -> dict[str, Any]:
+    """The halving of the trials, each among those of the same variant of the tuned experiment."""
+    if tuning.halving is None:
+        return {}
+    return {"halving": {**tuning.halving, "measure": tuning.measure, "within": list(keys)}}
 
 
 def _in_order(

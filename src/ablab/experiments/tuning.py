@@ -1,12 +1,13 @@
 """Tuning: each variant is trained at its own best settings, found on seeds of their own."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, cast, get_args
 
 from ablab.config import InputError, Problem, counted, nearest
 from ablab.experiments.axes import Axis, SweepContext, check_key
 from ablab.experiments.grid import overlap
+from ablab.experiments.halving import read_halving
 from ablab.experiments.header import NAME_RULE, is_name
 from ablab.experiments.limits import MAX_RUNS
 from ablab.experiments.measures import STEPS, VALUES, Measure, parse_measure
@@ -21,7 +22,7 @@ Search = Literal["sobol", "random", "optuna"]
 SUFFIX = ".tuning"
 """The experiment NAME is tuned by the runs of the experiment NAME.tuning."""
 
-_KEYS = ("over", "trials", "seeds", "measure", "search")
+_KEYS = ("over", "trials", "seeds", "measure", "search", "halving")
 _FORM = "tune: {over: {train.lr: loguniform(1e-4, 3e-2)}, trials: 16, seeds: 2}"
 _FIRST_SEED = 1_000_000_000  # far from the seeds that people choose
 
@@ -51,6 +52,8 @@ class Tuning:
         seeds: The number of seeds on which a trial is judged.
         measure: The measure that is best at the chosen settings.
         search: How settings are chosen.
+        halving: The rungs after which the worse trials of a variant are paused, and the share that
+            goes on (:mod:`ablab.experiments.halving`); None if all are trained to their end.
     """
 
     over: Mapping[str, TunedRange]
@@ -58,6 +61,7 @@ class Tuning:
     seeds: int = 2
     measure: str = "final(eval_loss)"
     search: Search = "sobol"
+    halving: Mapping[str, Any] | None = None
 
     def as_data(self) -> dict[str, Any]:
         """As plain data."""
@@ -67,6 +71,7 @@ class Tuning:
             "seeds": self.seeds,
             "measure": self.measure,
             "search": self.search,
+            **({} if self.halving is None else {"halving": dict(self.halving)}),
         }
 
     @property
@@ -131,8 +136,10 @@ def read_tuning(
                 Problem(f"tune.{name} has a wrong value", f"tune.{name}", place, count, expected)
             )
     measure, search = value.get("measure", Tuning.measure), value.get("search", Tuning.search)
+    halving = None
     try:
         measure = _read_measure(measure, origins.of(("tune", "measure")))
+        halving = _read_halving(value.get("halving"), measure, search, origins)
     except InputError as error:
         problems += error.problems
     if search not in get_args(Search):
@@ -148,7 +155,7 @@ def read_tuning(
         )  # fmt: skip
     if problems:
         raise InputError(*problems)
-    return Tuning(over, counts["trials"], counts["seeds"], measure, cast(Search, search))
+    return Tuning(over, counts["trials"], counts["seeds"], measure, cast(Search, search), halving)
 
 
 def _read_range(
@@ -171,6 +178,42 @@ def _read_range(
         raise InputError(Problem(problem, f"tune.over.{key}", source, given, expected))
     bounds, whole = context.bounds(found, key, source, counted=False)
     return TunedRange(bounds, whole, str(found))
+
+
+def _read_halving(value: Any, measure: Any, search: Any, origins: Origins) -> dict[str, Any] | None:
+    """The halving of trials, without what tuning says of them; None if there is none.
+
+    Raises:
+        InputError: It is invalid, or does not go with the measure or the search.
+    """
+    if value is None:
+        return None
+    source = origins.of(("tune", "halving"))
+    own = ("measure", "within")  # which tuning decides
+    for key in own if isinstance(value, Mapping) else ():
+        if key in value:
+            what, place = f"tune.halving.{key} is not a setting", f"tune.halving.{key}"
+            expected = "rungs, or first and factor, and keep; trials are compared by tune.measure"
+            raise InputError(Problem(what, place, source, value[key], expected))
+    if search == "optuna":
+        what = "tune.halving does not go with search: optuna, which learns from complete trials"
+        raise InputError(Problem(what, "tune.halving", source, value, "search: sobol or random"))
+    asked = dict(value) | {"measure": measure} if isinstance(value, Mapping) else value
+    try:
+        found: dict[str, Any] = read_halving(asked, Origins())["halving"]
+    except InputError as error:
+        raise InputError(
+            *(
+                replace(
+                    each,
+                    message=each.message.replace("halving", "tune.halving", 1),
+                    key=f"tune.{each.key}",
+                    source=source,
+                )
+                for each in error.problems
+            )
+        ) from error
+    return {key: each for key, each in found.items() if key != "measure"}
 
 
 def _read_measure(given: Any, source: str | None) -> str:
@@ -223,7 +266,9 @@ def tuning_text(tuning: Tuning | None, variants: int) -> str:
         return ""
     runs = variants * tuning.trials * tuning.seeds
     keys = " and ".join(tuning.over)
+    halved = "" if tuning.halving is None else ", the worse of which are paused early"
     return (
         f"\ntuned before over {keys}: {counted(tuning.trials, 'trial')} of "
-        f"{counted(variants, 'variant')}, {counted(tuning.seeds, 'seed')}: {counted(runs, 'run')}"
+        f"{counted(variants, 'variant')}, {counted(tuning.seeds, 'seed')}: "
+        f"{counted(runs, 'run')}{halved}"
     )

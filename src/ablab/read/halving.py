@@ -73,9 +73,12 @@ def judge_rung(store: Store, record: ExperimentRecord) -> list[RungDecision]:
     rung = next((step for step in rungs if step not in done), None)
     if rung is None:
         return []
-    race = {place: some for place, some in by_variant(store, record, runs).items()
-            if place not in gone}  # fmt: skip
-    return _Judge(store, record, halving, rung, runs, race).decide()
+    every = by_variant(store, record, runs)
+    found: list[RungDecision] = []
+    for group in halving.groups([every[place][0].variant for place in sorted(every)]):
+        race = {place: every[place] for place in group if place not in gone}
+        found += _Judge(store, record, halving, rung, runs, race).decide()
+    return sorted(found, key=lambda each: each.variant)
 
 
 def by_variant(

@@ -1,6 +1,7 @@
 """Reads what tuning found: the best settings, how flat the optimum is, and what it cost."""
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,12 +14,14 @@ from ablab.experiments.trials import score
 from ablab.experiments.tuned_cells import digest_of_trials, tuned_settings
 from ablab.experiments.tuning import SUFFIX, Tuning, tuning_of
 from ablab.read.directions import column_direction
+from ablab.read.halving import by_variant
 from ablab.read.measures import measure_table
 from ablab.read.quantity import Quantity
 from ablab.read.statistics.array import Array
 from ablab.read.statistics.scales import choose
 from ablab.read.tuning_report import Cost, End, TunedSetting, TunedVariant, TuningReport
 from ablab.store.metrics import experiment_runs
+from ablab.store.rungs import rung_decisions
 from ablab.store.store import ExperimentRecord, RunRecord, Store
 from ablab.tasks.config import Direction
 
@@ -54,7 +57,9 @@ def tuning_report(store: Store, record: ExperimentRecord) -> TuningReport | None
         return None
     trials, cells = store.experiment_of_digest(digest), tuned_settings(record.definition)
     own = _by_variant(experiment_runs(store, record), record)
-    others = {} if trials is None else _by_variant(experiment_runs(store, trials), record)
+    every = [] if trials is None else experiment_runs(store, trials)
+    others = _by_variant(every, record)
+    paused = Counter() if trials is None else _paused(store, trials, every, record)
     reported = trial_values(store, record, tuning.measure)
     values = {} if trials is None else trial_values(store, trials, tuning.measure)
     about = record if trials is None else trials
@@ -68,7 +73,7 @@ def tuning_report(store: Store, record: ExperimentRecord) -> TuningReport | None
         variants.append(
             _found(
                 {key: runs[0].variant.get(key) for key in record.definition["grid"]},
-                settings, tried, fresh, tuning, better, quantity,
+                settings, tried, fresh, tuning, better, quantity, paused[text],
                 Cost.of(others.get(text, [])), Cost.of(runs),
             )
         )  # fmt: skip
@@ -106,6 +111,15 @@ def _trials(
     return list(found.values())
 
 
+def _paused(
+    store: Store, trials: ExperimentRecord, runs: Sequence[RunRecord], record: ExperimentRecord
+) -> Counter[str]:
+    """How many trials of each variant of the tuned experiment halving has paused."""
+    gone = {each.variant for each in rung_decisions(store, trials.id) if each.outcome == "paused"}
+    places = by_variant(store, trials, runs) if gone else {}
+    return Counter(text for place in gone for text in _by_variant(places[place][:1], record))
+
+
 def _settings_of(
     cells: Sequence[tuple[dict[str, Any], dict[str, Any]]], variant: Mapping[str, Any]
 ) -> dict[str, Any]:
@@ -132,6 +146,7 @@ def _found(
     tuning: Tuning,
     better: Direction,
     quantity: Quantity,
+    paused: int,
     cost: Cost,
     report_cost: Cost,
 ) -> TunedVariant:
@@ -147,10 +162,11 @@ def _found(
         None if chosen is None else _median(chosen.values),
         _median(fresh),
         len(tried),
-        len(tried) - len(known),
+        len(tried) - len(known) - paused,
         None if good is None else len(good),
         cost,
         report_cost,
+        paused,
     )
 
 

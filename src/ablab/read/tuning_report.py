@@ -62,10 +62,11 @@ class TunedVariant:
         reported: The measure on seeds that the selection did not see: their median; None before
             they have ended, or if there is a seed without a value.
         trials: The number of distinct trials.
-        without_value: How many of these have no value on some seed.
+        without_value: How many of these have no value on some seed, without those that are paused.
         as_good: How many trials are as good as the best, itself included; None with one seed.
         cost: The cost of the trials.
         report_cost: The cost of the reported runs.
+        paused: How many trials halving has paused.
     """
 
     keys: Mapping[str, Any]
@@ -77,6 +78,7 @@ class TunedVariant:
     as_good: int | None
     cost: Cost
     report_cost: Cost
+    paused: int = 0
 
     def as_data(self) -> dict[str, Any]:
         """As plain data."""
@@ -90,6 +92,7 @@ class TunedVariant:
             "reported": self.reported,
             "trials": self.trials,
             "without_value": self.without_value,
+            "paused": self.paused,
             "as_good": self.as_good,
             "cost": vars(self.cost),
             "report_cost": vars(self.report_cost),
@@ -193,6 +196,9 @@ class TuningReport(Displayed):
                         "narrow"
                     )
                     of.setdefault(said, []).append(label)
+            if each.paused:
+                lost = f"{each.paused} of {counted(each.trials, 'trial')}"
+                of.setdefault(f"{lost} were paused by halving", []).append(label)
             if each.without_value:
                 lost = f"{each.without_value} of {counted(each.trials, 'trial')}"
                 said = f"{lost} diverged or did not reach the measure on some seed"
