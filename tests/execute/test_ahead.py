@@ -158,7 +158,8 @@ def test_compilers_run_on_idle_cores_only(tiny, tmp_path, monkeypatch, stored, c
     asked = experiment(tiny)
     left = [run.id for run in asked.runs]
     with closing(train(tiny, tmp_path / "lab").store) as store:
-        queue = StackQueue(store, 1, tiny, plan_of(asked), print, lambda: False)
+        plan = replace(plan_of(asked), threads=1)
+        queue = StackQueue(store, 1, tiny, plan, print, lambda: False)
         with starting.compilers(queue, left) as given:
             assert (given.ahead is not None) == (cores == 2)
         assert len(started) == cores - 1
@@ -268,13 +269,86 @@ def test_eager_steps_are_replayed_bit_for_bit(
     assert found.equal == found.compared == switch
 
 
-def test_what_was_trained_before_it_was_compiled_is_not_compiled_any_more(
-    tiny, tmp_path, ahead, stored, interpreted  # noqa: F811
+def test_runs_that_began_by_the_planned_method_do_not_wait(
+    tiny, tmp_path, ahead, stored, interpreted, capfd  # noqa: F811
 ):  # fmt: skip
-    train(tiny, tmp_path / "lab").store.close()
-    assert [len(each) for each in segments_of(tmp_path / "lab")] == [1] * 4
-    programs = [path.stem for path in ahead.glob("*.wanted")]
-    assert len(programs) == 2 and exchange_of(ahead, programs=programs).next(0) is None
+    store, asked = tmp_path / "lab", []
+
+    def pause():  # once the program is there and steps were trained by it
+        for path in ahead.glob("*.wanted"):
+            stored.add(path.stem)
+        asked.append(None)
+        return len(asked) > 6
+
+    tiny["grid"] = {}
+    assert not train(tiny, store, "train.steps=60", pause=pause).complete
+    assert [each[0] for each in segments_of(store)[0]] == ["stack", COMPILED.title]
+    stored.clear()  # as if the cache had been emptied
+    assert train(tiny, store, "train.steps=60", quiet=False).complete
+    assert [each[0] for each in segments_of(store)[0]] == ["stack"] + [COMPILED.title] * 2
+    assert "by another method" not in capfd.readouterr().err
+
+
+def test_runs_that_diverge_while_they_wait_have_ended(
+    tiny, tmp_path, ahead, stored, interpreted, capfd  # noqa: F811
+):  # fmt: skip
+    tiny |= {"grid": {"train.lr": [1e-3, 1e30]}, "seeds": 1}
+    done = train(
+        tiny, tmp_path / "lab", "train.steps=40",
+        pause=over_after(4, ahead, "compiled", stored), quiet=False,
+    )  # fmt: skip
+    done.store.close()
+    ends = {run.status: run.step for run in ablab.open(tmp_path / "lab").runs()}
+    assert ends["finished"] == 40 and ends["diverged"] < 40
+    assert "training 100%" in capfd.readouterr().err
+
+
+def test_a_stack_lends_a_thread_to_the_compiler_that_it_waits_for(
+    tiny, tmp_path, ahead, stored, interpreted, monkeypatch  # noqa: F811
+):  # fmt: skip
+    told = orchestrate.compilers
+
+    @contextmanager
+    def lending(queue, left):
+        with told(queue, left) as given:
+            yield replace(given, ahead=replace(given.ahead, lent=1))
+
+    monkeypatch.setattr(orchestrate, "compilers", lending)
+    tiny["grid"] = {}
+    train(
+        tiny, tmp_path / "lab", pause=over_after(3, ahead, "compiled", stored), threads=2
+    ).store.close()
+    threads = [each["threads"] for each in ablab.open(tmp_path / "lab").run(
+        ablab.open(tmp_path / "lab").runs()[0].run).segments]  # fmt: skip
+    assert threads == [1, 2]
+
+
+def test_a_compiler_without_a_core_of_its_own_compiles_only_what_is_wanted(tmp_path, stored):
+    exchange = replace(exchange_of(tmp_path), lent=1)
+    assert exchange.next(0) is None and exchange.may_want_more()
+    assert exchange.want("second")
+    assert exchange.next(0) == "second"
+    stored.update(["first", "second", "third"])
+    assert exchange.next(0) is None and not exchange.may_want_more()
+    assert not exchange_of(tmp_path).may_want_more(), "one with a core of its own does not wait"
+
+
+def test_without_its_folder_nobody_waits(tmp_path, stored):
+    exchange = exchange_of(tmp_path / "cleaned")
+    assert not exchange.want("first") and exchange.is_over("first")
+
+
+@pytest.mark.parametrize(
+    ("device", "workers", "threads", "found"),
+    [
+        ("cpu", 2, 1, (2, 0)), ("cpu", 4, 1, (0, 0)), ("cpu", 1, 4, (1, 1)), ("cpu", 1, 2, (2, 0)),
+        ("cpu", 1, 1, (3, 0)), ("cpu", 2, 2, (0, 0)), ("cuda", 1, 4, (3, 0)),
+    ],
+)  # fmt: skip
+def test_threads_of_training_are_left_alone(tiny, monkeypatch, device, workers, threads, found):
+    monkeypatch.setattr(starting, "cpu_count", lambda: 4)
+    plan = replace(plan_of(experiment(tiny)), device=device, workers=workers, threads=threads)
+    assert starting._cores(plan) == found
 
 
 def test_a_run_says_which_of_its_steps_were_trained_while_compiling(
@@ -329,7 +403,8 @@ def test_a_compiler_process_compiles_what_a_stack_needs(tiny, tmp_path, monkeypa
     monkeypatch.setattr(starting, "cpu_count", lambda: 2)
     asked, events = experiment(tiny), []
     with closing(train(tiny, tmp_path / "lab", compile="off").store) as store:
-        queue = StackQueue(store, 1, asked.definition, plan_of(asked), events.append, lambda: False)
+        plan = replace(plan_of(asked), threads=1)
+        queue = StackQueue(store, 1, asked.definition, plan, events.append, lambda: False)
         programs = [program_of(each, each.runs, queue.plan) for each in queue.plan.stacks]
         with starting.compilers(queue, [run.id for run in asked.runs]) as given:
             assert all(given.ahead.want(program) for program in programs)

@@ -42,7 +42,7 @@ class StackQueue:
         plan: The plan.
         report: Called with events, mappings whose ``event`` is ``claimed``, ``released``,
             ``activity``, ``progress``, ``pace``, ``ended``, ``split``, ``failed``, ``waiting``,
-            ``pausing`` or ``message``.
+            ``pausing``, ``compiled`` or ``message``.
         should_pause: Called regularly; training pauses once it returns True.
         while_training: Called once in a thread while other processes train, if they do; it may
             prepare what comes after training.

@@ -104,7 +104,8 @@ def set_up(
             return verify(stack, fallback, queue.report, collector)
 
     found = verified() if apart is None else Verified(fallback=apart)
-    _report_change(queue, stack, before, found)
+    if not waits:
+        _report_change(queue, stack, before, found)
     stack.collector = collector(stack)
     stack.narrowed = lambda: _verify_narrowed(stack, queue.report)
     observers = make_observers(stack, watch, queue.store, queue.report)
@@ -233,8 +234,10 @@ class _Progress:
         """
         if not self.waits:
             self._report_pace()
-        if finished:
-            self.queue.report({"event": "ended", "ids": self.ids})
+        left = [] if finished or not self.waits else [run.id for run in self.stack.runs]
+        ended = [run for run in self.ids if run not in left]
+        if finished or (self.waits and ended):  # those that diverged or were stopped meanwhile
+            self.queue.report({"event": "ended", "ids": ended})
 
     def _report_pace(self) -> None:
         timings, compiling = self.stack.timings, self.stack.compile_seconds

@@ -140,6 +140,9 @@ def read_tuning(
     try:
         measure = _read_measure(measure, origins.of(("tune", "measure")))
         halving = _read_halving(value.get("halving"), measure, search, origins)
+        if halving is not None and counts["trials"] == 1:
+            what, place = "tune.halving has one trial, of which none can be paused", "tune.halving"
+            problems.append(Problem(what, place, source, 1, "tune.trials: 2 or more"))
     except InputError as error:
         problems += error.problems
     if search not in get_args(Search):

@@ -8,6 +8,7 @@ the runs are on a plateau that other runs have left is late, not worse, and goes
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import polars as pl
 
@@ -21,7 +22,7 @@ from ablab.read.curves.numbers import number
 from ablab.read.curves.reading import from_data
 from ablab.read.directions import column_direction
 from ablab.read.measure_words import measure_words
-from ablab.read.measured import shown
+from ablab.read.measured import Measured, shown
 from ablab.read.measures import ENDED, measure_runs
 from ablab.read.readings import by_meaning, read_cached, read_frame
 from ablab.store.metrics import experiment_runs, read_runs
@@ -74,10 +75,11 @@ def judge_rung(store: Store, record: ExperimentRecord) -> list[RungDecision]:
     if rung is None:
         return []
     every = by_variant(store, record, runs)
+    at_rung = _AtRung(store, record, halving, rung, runs)
     found: list[RungDecision] = []
     for group in halving.groups([every[place][0].variant for place in sorted(every)]):
         race = {place: every[place] for place in group if place not in gone}
-        found += _Judge(store, record, halving, rung, runs, race).decide()
+        found += _Judge(at_rung, race).decide()
     return sorted(found, key=lambda each: each.variant)
 
 
@@ -94,8 +96,8 @@ def by_variant(
 
 
 @dataclass(frozen=True)
-class _Judge:
-    """Judges the variants at a rung.
+class _AtRung:
+    """The runs of an experiment as they were at a rung.
 
     Attributes:
         store: The store.
@@ -103,7 +105,6 @@ class _Judge:
         halving: Its halving.
         rung: The step of the rung.
         runs: All runs of the experiment.
-        race: The runs of the variants that are not paused yet, by the variant's place.
     """
 
     store: Store
@@ -111,7 +112,76 @@ class _Judge:
     halving: Halving
     rung: int
     runs: Sequence[RunRecord]
+
+    @cached_property
+    def measured(self) -> Mapping[str, Measured]:
+        """The measure of each run up to the rung, by run id."""
+        here, measure = [self.run(run) for run in self.runs], parse_measure(self.halving.measure)
+        return measure_runs(self.store, self.record, here, measure)
+
+    def run(self, run: RunRecord) -> RunRecord:
+        """A run as it was at the rung."""
+        broken = run.status in ("diverged", "failed") and run.step <= self.rung
+        status = run.status if broken else "finished"
+        return replace(run, step=min(run.step, self.rung), status=status)
+
+    @cached_property
+    def readings(self) -> dict[str, Reading]:
+        """The readings of the training loss of all runs of the experiment, up to the rung."""
+        found: dict[str, Reading] = {}
+        here = [self.run(run) for run in self.runs]
+        for levels, direction, some in by_meaning(self.store, self.record, here, _LOSS):
+
+            def read(left: list[str], levels=levels, direction=direction) -> dict[str, Reading]:  # type: ignore[no-untyped-def]
+                frame = read_runs(self.store, left, lambda names: [n for n in names if n == _LOSS])
+                frame = frame.filter(pl.col("step") <= self.rung)
+                return read_frame(frame, _LOSS, levels, direction)
+
+            read_with = digest([levels, direction])
+            found |= read_cached(self.store, some, _LOSS, read_with, read, from_data)
+        return found
+
+    @cached_property
+    def elsewhere(self) -> dict[str, Reading]:
+        """The readings of stored runs of other experiments with one of the tasks."""
+        own = [run.run for run in self.runs]
+        tasks = {
+            digest(each["task"]): each["task"] for each in run_settings(self.store, own).values()
+        }
+        ids = [
+            run
+            for task in tasks.values()
+            for run in runs_of_task(self.store, task, own, _ELSEWHERE)
+        ]
+        if not ids:
+            return {}
+        direction = column_direction(self.record, _LOSS)
+
+        def read(left: list[str]) -> dict[str, Reading]:
+            frame = read_runs(self.store, left, lambda names: [n for n in names if n == _LOSS])
+            return read_frame(frame, _LOSS, self.record.levels, direction)
+
+        read_with = digest([self.record.levels, direction])
+        records = self.store.run_records(ids)
+        return read_cached(self.store, records, _LOSS, read_with, read, from_data)
+
+
+@dataclass(frozen=True)
+class _Judge:
+    """Judges variants that are compared with each other at a rung.
+
+    Attributes:
+        at_rung: The experiment at the rung.
+        race: The runs of the variants that are not paused yet, by the variant's place.
+    """
+
+    at_rung: _AtRung
     race: Mapping[int, list[RunRecord]]
+
+    @property
+    def halving(self) -> Halving:
+        """The halving of the experiment."""
+        return self.at_rung.halving
 
     def decide(self) -> list[RungDecision]:
         """The decisions, in the order of the grid."""
@@ -137,7 +207,7 @@ class _Judge:
                 why = f"{self._worse(value, threshold, count, len(judged))}; {why}"
             elif outcome == "goes on":
                 why = f"one of the {count} of {counted(len(judged), 'variant')} that go on"
-            found.append(RungDecision(self.rung, place, outcome, known, threshold, why))
+            found.append(RungDecision(self.at_rung.rung, place, outcome, known, threshold, why))
         return found
 
     def _outcome(
@@ -166,7 +236,7 @@ class _Judge:
     @property
     def _sign(self) -> int:
         measure = parse_measure(self.halving.measure)
-        better = measure.direction or column_direction(self.record, measure.column)
+        better = measure.direction or column_direction(self.at_rung.record, measure.column)
         return -1 if better == "higher" else 1
 
     def _score(self, place: int, value: float | None) -> float:
@@ -181,12 +251,11 @@ class _Judge:
 
         A run that failed is left out, as that does not tell what the variant is worth.
         """
-        here = [self._at_rung(run) for run in self.runs]
-        measured = measure_runs(self.store, self.record, here, parse_measure(self.halving.measure))
+        measured = self.at_rung.measured
         found = {}
         for place, some in self.race.items():
             values = []
-            for run in map(self._at_rung, some):
+            for run in map(self.at_rung.run, some):
                 value = measured[run.run].value
                 if run.status == "diverged":
                     values.append(_WORST)
@@ -197,12 +266,6 @@ class _Judge:
                 found[place] = _WORST if median == _WORST else self._sign * median
         return found
 
-    def _at_rung(self, run: RunRecord) -> RunRecord:
-        """A run as it was at the rung."""
-        broken = run.status in ("diverged", "failed") and run.step <= self.rung
-        status = run.status if broken else "finished"
-        return replace(run, step=min(run.step, self.rung), status=status)
-
     def _has_left(self, place: int) -> bool:
         """Whether a run of the variant has steps left."""
         return any(run.status not in ENDED for run in self.race[place])
@@ -211,7 +274,7 @@ class _Judge:
         """Whether variants are on plateaus that others left, with the reason, by place."""
         if not places:
             return {}
-        readings = self._readings()
+        readings = self.at_rung.readings
         elsewhere: dict[str, Reading] | None = None
         found = {}
         for place in places:
@@ -219,47 +282,9 @@ class _Judge:
             on = {run.run: level for run in living
                   if (level := _level(readings.get(run.run))) is not None}  # fmt: skip
             if on and elsewhere is None:
-                elsewhere = self._elsewhere()
+                elsewhere = self.at_rung.elsewhere
             found[place] = _late_words(living, on, readings, elsewhere or {})
         return found
-
-    def _readings(self) -> dict[str, Reading]:
-        """The readings of the training loss of all runs of the experiment, up to the rung."""
-        found: dict[str, Reading] = {}
-        here = [self._at_rung(run) for run in self.runs]
-        for levels, direction, some in by_meaning(self.store, self.record, here, _LOSS):
-
-            def read(left: list[str], levels=levels, direction=direction) -> dict[str, Reading]:  # type: ignore[no-untyped-def]
-                frame = read_runs(self.store, left, lambda names: [n for n in names if n == _LOSS])
-                frame = frame.filter(pl.col("step") <= self.rung)
-                return read_frame(frame, _LOSS, levels, direction)
-
-            read_with = digest([levels, direction])
-            found |= read_cached(self.store, some, _LOSS, read_with, read, from_data)
-        return found
-
-    def _elsewhere(self) -> dict[str, Reading]:
-        """The readings of stored runs of other experiments with one of the tasks."""
-        own = [run.run for run in self.runs]
-        tasks = {
-            digest(each["task"]): each["task"] for each in run_settings(self.store, own).values()
-        }
-        ids = [
-            run
-            for task in tasks.values()
-            for run in runs_of_task(self.store, task, own, _ELSEWHERE)
-        ]
-        if not ids:
-            return {}
-        direction = column_direction(self.record, _LOSS)
-
-        def read(left: list[str]) -> dict[str, Reading]:
-            frame = read_runs(self.store, left, lambda names: [n for n in names if n == _LOSS])
-            return read_frame(frame, _LOSS, self.record.levels, direction)
-
-        read_with = digest([self.record.levels, direction])
-        records = self.store.run_records(ids)
-        return read_cached(self.store, records, _LOSS, read_with, read, from_data)
 
 
 _WORST = float("inf")

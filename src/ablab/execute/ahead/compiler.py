@@ -9,6 +9,7 @@ import json
 import os
 import sys
 import threading
+import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
@@ -30,6 +31,8 @@ from ablab.train.run import Run
 from ablab.train.stack import Stack
 from ablab.watching.config import WatchConfig
 
+_LOOK_SECONDS = 0.05  # between two looks at what is wanted
+
 
 def main() -> None:
     """Compiles the programs that standard input asks for."""
@@ -43,7 +46,7 @@ def main() -> None:
     exchange = Exchange.from_data(data["exchange"])
     torch.set_num_threads(plan.threads)
     retain_freed_memory()
-    while (program := exchange.next(data["number"])) is not None:
+    while (program := _next(exchange, data["number"])) is not None:
         wanted = exchange.programs[program]
         planned = plan.stacks[wanted.stack]
         runs = [run for run in planned.runs if run.id in wanted.runs]
@@ -57,6 +60,13 @@ def main() -> None:
         note_stored(program)
         method = asdict(planned.method)
         report({"event": "compiled", "run": runs[0].id, "method": method, "seconds": seconds})
+
+
+def _next(exchange: Exchange, number: int) -> str | None:
+    """The program to compile next; waits while stacks may ask for one; None if none is left."""
+    while (program := exchange.next(number)) is None and exchange.may_want_more():
+        time.sleep(_LOOK_SECONDS)
+    return program
 
 
 def _compile(runs: Sequence[Run], method: Method, plan: Plan) -> float | None:

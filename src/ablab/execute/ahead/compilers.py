@@ -2,10 +2,12 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections import deque
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
@@ -18,7 +20,7 @@ import torch
 
 from ablab.execute.ahead.exchange import Exchange, Wanted
 from ablab.execute.ahead.programs import is_stored, program_of
-from ablab.execute.device import device_memory
+from ablab.execute.device import visible_device
 from ablab.execute.options import cpu_count
 from ablab.execute.plan import Plan
 from ablab.execute.queue import StackQueue
@@ -26,6 +28,7 @@ from ablab.execute.worker import plan_as_data
 from ablab.train.compiling import is_traced_only
 
 _MOST = 4  # compilers of one command
+_END_SECONDS = 2.0  # for compilers to end by themselves
 _MEMORY_SHARE = 0.25  # of what is free, which the stacks of all compilers together may take
 
 
@@ -42,27 +45,46 @@ def compilers(queue: StackQueue, left: Collection[str]) -> Iterator[StackQueue]:
         reported as events ``compiled``, each before the next event of training.
     """
     plan = queue.plan
-    wanted = {} if is_traced_only() else _programs(plan, left)
-    count = min(cpu_count() - plan.workers, len(wanted), _MOST)
+    idle, lent = _cores(plan)
+    wanted = {} if is_traced_only() or not idle else _programs(plan, left)
+    count = min(idle, len(wanted), _MOST)
     # Stacks whose method the user chose compile the programs themselves that they need first.
-    waits = any(each.meanwhile for each in wanted.values()) or len(wanted) > plan.workers
-    if count < 1 or not waits:
+    waits = any(each.meanwhile for each in wanted.values())
+    if count < 1 or not (waits or (not lent and len(wanted) > plan.workers)):
         yield queue
         return
-    with tempfile.TemporaryDirectory(prefix="ablab-compiling-") as folder:
-        exchange = Exchange(Path(folder), wanted)
-        started = _Compilers(queue, exchange, count)
+    with tempfile.TemporaryDirectory(
+        prefix="ablab-compiling-", ignore_cleanup_errors=True
+    ) as folder:
+        exchange = Exchange(Path(folder), wanted, lent)
+        try:
+            started = _Compilers(queue, exchange, count)
+        except OSError:  # no further process can be started
+            yield queue
+            return
         try:
             yield replace(queue, ahead=exchange, report=started.report)
         finally:
             started.stop()
 
 
+def _cores(plan: Plan) -> tuple[int, int]:
+    """How many compilers may run, and how many threads a stack lends them while it waits.
+
+    Threads of a step wait for each other, so a compiler that takes the core of one slows all down.
+    """
+    threads = plan.threads if plan.device == "cpu" else 1
+    idle = cpu_count() - plan.workers * threads
+    if idle < 1 and plan.workers == 1 and threads > 1:
+        return 1, 1
+    return max(0, idle), 0
+
+
 def _programs(plan: Plan, left: Collection[str]) -> dict[str, Wanted]:
     """The programs that are not stored, of stacks that fit into memory a second time."""
-    device = torch.device(plan.device)
-    on_cpu = device.type == "cpu"
-    free = psutil.virtual_memory().available if on_cpu else device_memory(device)
+    free = psutil.virtual_memory().available
+    if plan.device == "cuda":
+        free, _ = torch.cuda.mem_get_info()
     found: dict[str, Wanted] = {}
     for number, stack in enumerate(plan.stacks):
         runs = [run for run in stack.runs if run.id in left]
@@ -85,7 +107,7 @@ class _Compilers:
             "store": str(queue.store.path.absolute()),
             "definition": queue.definition,
             "plan": plan_as_data(queue.plan),
-            "path": sys.path,
+            "path": [str(each) for each in sys.path],
             "exchange": exchange.as_data(),
         }
         self._lock = threading.Lock()
@@ -104,7 +126,7 @@ class _Compilers:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,  # a stack whose program fails says so itself
             text=True,
-            env=os.environ,
+            env=os.environ | (visible_device(number) if self._queue.plan.device == "cuda" else {}),
             start_new_session=True,  # Ctrl-C reaches only the command
         )
         assert process.stdin is not None, "asked for a pipe"
@@ -135,9 +157,18 @@ class _Compilers:
 
     def stop(self) -> None:
         """Ends the compilers."""
-        with self._lock:
-            for process in self._processes.values():
-                process.kill()
+        self._signal(signal.SIGTERM)  # a C++ compiler that is told to end removes what is not whole
+        until = time.monotonic() + _END_SECONDS
+        for thread in self._threads:
+            thread.join(max(0.0, until - time.monotonic()))
+        self._signal(signal.SIGKILL)
         for thread in self._threads:
             thread.join()
         self._pass_on()
+
+    def _signal(self, number: int) -> None:
+        """Sends a signal to the compilers and to the processes that they have started."""
+        with self._lock:
+            for process in self._processes.values():
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, number)

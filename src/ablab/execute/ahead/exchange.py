@@ -32,10 +32,13 @@ class Exchange:
     Attributes:
         folder: The folder.
         programs: The programs that compilers are asked for, in the order of the stacks.
+        lent: How many threads of its own a stack that waits lends to compilers, which then compile
+            nothing but what is waited for; 0 if they have idle cores.
     """
 
     folder: Path
     programs: Mapping[str, Wanted]
+    lent: int = 0
 
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> "Exchange":
@@ -44,12 +47,12 @@ class Exchange:
             program: Wanted(each["stack"], tuple(each["runs"]), each["meanwhile"])
             for program, each in data["programs"].items()
         }
-        return cls(Path(data["folder"]), programs)
+        return cls(Path(data["folder"]), programs, data["lent"])
 
     def as_data(self) -> dict[str, Any]:
         """The exchange as plain data."""
         programs = {program: asdict(each) for program, each in self.programs.items()}
-        return {"folder": str(self.folder), "programs": programs}
+        return {"folder": str(self.folder), "programs": programs, "lent": self.lent}
 
     def want(self, program: str | None) -> bool:
         """Asks for a program before all others.
@@ -60,16 +63,20 @@ class Exchange:
         """
         if program is None or program not in self.programs or self.is_over(program):
             return False
-        if not self.programs[program].meanwhile:
-            self.begin(program)  # the stack compiles it, unless a compiler does
+        try:
+            if not self.programs[program].meanwhile:
+                self.begin(program)  # the stack compiles it, unless a compiler does
+                return False
+            (self.folder / f"{program}.wanted").touch()
+        except OSError:  # somebody has cleaned the folder for temporary files
             return False
-        (self.folder / f"{program}.wanted").touch()
         return not self.is_over(program)
 
     def is_over(self, program: str) -> bool:
         """Whether there is nothing to wait for: it is compiled, it failed, or compilers ended."""
         failed = self.folder / f"{program}.failed"
-        return is_stored(program) or failed.exists() or (self.folder / _ENDED).exists()
+        ended = (self.folder / _ENDED).exists() or not self.folder.exists()
+        return is_stored(program) or failed.exists() or ended
 
     def begin(self, program: str, compiler: int | None = None) -> bool:
         """Takes a program; False if another process has taken it.
@@ -86,10 +93,21 @@ class Exchange:
         return True
 
     def next(self, compiler: int) -> str | None:
-        """Takes the program that a compiler compiles next; None if none is left."""
-        left = [program for program in self.programs if not is_stored(program)]
+        """Takes the program that a compiler compiles next; None if none is left, or none wanted."""
+        left = self._left()
         wanted = [each for each in left if (self.folder / f"{each}.wanted").exists()]
-        return next((each for each in [*wanted, *left] if self.begin(each, compiler)), None)
+        others = [] if self.lent else left
+        return next((each for each in [*wanted, *others] if self.begin(each, compiler)), None)
+
+    def may_want_more(self) -> bool:
+        """Whether programs are left that stacks may still ask for."""
+        return bool(self.lent) and bool(self._left())
+
+    def _left(self) -> list[str]:
+        """The programs that nobody has begun to compile."""
+        begun = [(self.folder / f"{each}.begun").exists() for each in self.programs]
+        pairs = zip(self.programs, begun, strict=True)
+        return [each for each, taken in pairs if not taken and not is_stored(each)]
 
     def fail(self, program: str) -> None:
         """Notes that a program could not be compiled."""

@@ -5,6 +5,7 @@ import json
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
@@ -33,7 +34,7 @@ def program_of(planned: PlannedStack, runs: Sequence[Run], plan: Plan) -> str | 
         return None
     first = runs[0]
     parts = [
-        version("ablab"), torch.__version__, machine_digest(), plan.device, plan.threads,
+        version("ablab"), torch.__version__, _machine(), plan.device, plan.threads,
         plan.compiling, asdict(method), method.rows or len(runs), first.program_key,
         first.train.batch_size, first.train.steps, list(first.sources),
         None if first.watch is None else first.watch.model_dump(mode="json"),
@@ -54,6 +55,12 @@ def note_stored(program: str) -> None:
     with suppress(OSError):
         mark.parent.mkdir(parents=True, exist_ok=True)
         mark.touch()
+
+
+@cache
+def _machine() -> str:
+    """The digest of this machine, which is read from files of the system."""
+    return machine_digest()
 
 
 def _mark(program: str) -> Path:

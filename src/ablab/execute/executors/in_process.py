@@ -15,7 +15,7 @@ from ablab.execute.memory import release_freed_memory, retain_freed_memory
 from ablab.execute.options import EXECUTORS
 from ablab.execute.pause import PauseError
 from ablab.execute.queue import Claim, StackQueue
-from ablab.execute.resume import group_by_step
+from ablab.execute.resume import group_by_step, last_methods
 from ablab.execute.setup import set_up
 from ablab.execute.speeds import persist_compiled_programs
 from ablab.execute.verify import ApartError
@@ -26,7 +26,7 @@ from ablab.store.leases import Owner
 from ablab.store.run_rows import fail_run
 from ablab.train.loop import train
 from ablab.train.run import Run
-from ablab.train.stack import Stack
+from ablab.train.stack import RunState, Stack
 
 
 @dataclass(frozen=True)
@@ -64,12 +64,13 @@ class InProcess(Executor):
         with Owner(queue.store.index.path) as owner:
             for claim in _claims(queue, owner):
                 program = program_of(claim.planned, claim.runs, queue.plan)
-                parts = [_Part(claim.runs, waits=_waits(queue, program))]
+                parts = [_Part(claim.runs, waits=_waits(queue, claim, program))]
                 while parts:
                     part = parts.pop(0)
                     runs = part.runs
+                    _set_threads(queue, part)
                     try:
-                        for group in group_by_step(queue.store, runs, tell):
+                        for group in _groups(queue, part, tell):
                             ready = set_up(queue, owner, claim, group, part.apart, part.waits)
                             if ready is None:
                                 continue
@@ -82,13 +83,14 @@ class InProcess(Executor):
                             ready.progress.done(finished)
                             if not finished:
                                 break
-                        parts[:0] = _compiled(queue, part, program)
+                        parts[:0] = _go_on(queue, runs) if part.waits else []
                         continue
                     except PauseError:
                         continue
                     except ApartError as error:
                         waited = part.waits
-                        parts[:0] = [_Part(runs)] if waited else _one_by_one(queue, runs, error)
+                        again = _go_on(queue, runs) if waited else _one_by_one(queue, runs, error)
+                        parts[:0] = again
                         continue
                     except LeaseLostError as error:
                         queue.report({"event": "message", "text": str(error)})
@@ -119,9 +121,35 @@ def _report_activity(queue: StackQueue, claim: Claim, text: str | None) -> None:
     queue.report({"event": "activity", "stack": claim.number, "text": text})
 
 
-def _waits(queue: StackQueue, program: str | None) -> bool:
-    """Whether a stack trains eagerly until its program is compiled by another process."""
-    return queue.ahead is not None and queue.ahead.want(program)
+def _waits(queue: StackQueue, claim: Claim, program: str | None) -> bool:
+    """Whether a stack trains eagerly until its program is compiled by another process.
+
+    Runs that have begun by the planned method go on by it.
+    """
+    if queue.ahead is None or program is None or program not in queue.ahead.programs:
+        return False
+    before = last_methods(queue.store, claim.runs).values()
+    return claim.planned.method not in before and queue.ahead.want(program)
+
+
+def _groups(
+    queue: StackQueue, part: _Part, tell: Callable[[str], None]
+) -> list[list[tuple[Run, RunState | None]]]:
+    """The runs of a part with the states that they continue from, by step.
+
+    Raises:
+        ApartError: They wait for a program, and groups at different steps need different ones.
+    """
+    groups = group_by_step(queue.store, part.runs, tell)
+    if part.waits and len(groups) > 1:
+        raise ApartError("its runs are at different steps")
+    return groups
+
+
+def _set_threads(queue: StackQueue, part: _Part) -> None:
+    """The threads of a part: while it waits, the compiler may need a core of its own."""
+    lent = queue.ahead.lent if part.waits and queue.ahead is not None else 0
+    torch.set_num_threads(max(1, queue.plan.threads - lent))
 
 
 def _pauses(queue: StackQueue, part: _Part, program: str | None) -> Callable[[], bool]:
@@ -132,14 +160,12 @@ def _pauses(queue: StackQueue, part: _Part, program: str | None) -> Callable[[],
     return lambda: queue.should_pause() or ahead.is_over(program)
 
 
-def _compiled(queue: StackQueue, part: _Part, program: str | None) -> list[_Part]:
-    """What is left to train by a program that was waited for; if nothing is, nobody compiles it."""
-    if not part.waits or queue.should_pause():
+def _go_on(queue: StackQueue, runs: Sequence[Run]) -> list[_Part]:
+    """The unfinished runs of a stack that need not wait any longer, unless a pause is requested."""
+    if queue.should_pause():
         return []
-    missing = queue.unfinished(part.runs)
-    left = [run for run in part.runs if run.id in missing]
-    if not left and queue.ahead is not None and program is not None:
-        queue.ahead.begin(program)
+    missing = queue.unfinished(runs)
+    left = [run for run in runs if run.id in missing]
     return [_Part(left)] if left else []
 
 

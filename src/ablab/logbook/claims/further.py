@@ -1,8 +1,11 @@
 """Verdicts on claims by more evidence than the usual size has: added seeds, or a larger size."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
+from ablab.experiments.outline import trained_digest
 from ablab.experiments.sizes import QUICK
 from ablab.experiments.source import read_source
 from ablab.logbook.claims.of_recipes import OPEN, RecipeClaims, claims_of
@@ -30,23 +33,28 @@ def with_further(stores: Sequence[Store], name: str, usual: RecipeClaims) -> Rec
     if usual.size not in (None, QUICK) or usual.seeds_added:
         return usual
     others = [
-        *(claims_of(stores, name, usual.size, settled=most) for most in _most_seeds(stores, usual)),
+        *(claims_of(stores, name, usual.size, seeds=each) for each in _added(stores, usual)),
         *(claims_of(stores, name, size) for size in sizes if size != usual.size),
     ]
     kept = (_about_open(usual, each) for each in others)
     return replace(usual, further=tuple(each for each in kept if each.claims))
 
 
-def _most_seeds(stores: Sequence[Store], usual: RecipeClaims) -> list[int]:
-    """The limits up to which seeds were added to experiments of that name, the highest first."""
-    seeds = (
-        record.definition.get("seeds")
+def _added(stores: Sequence[Store], usual: RecipeClaims) -> list[dict[str, Any]]:
+    """How seeds were added to the same experiment, with the most seeds first."""
+    wanted = _without_seeds(usual.asked.definition)
+    found = {
+        json.dumps(record.definition["seeds"]): record.definition["seeds"]
         for store in stores
         for record in store.experiments()
-        if record.name == usual.name
-    )
-    found = {each["to"] for each in seeds if isinstance(each, Mapping)}
-    return sorted(found, reverse=True)
+        if isinstance(record.definition.get("seeds"), Mapping)
+        and _without_seeds(record.definition) == wanted
+    }
+    return sorted(found.values(), key=lambda each: -each["to"])
+
+
+def _without_seeds(definition: Mapping[str, Any]) -> str:
+    return trained_digest({key: each for key, each in definition.items() if key != "seeds"})
 
 
 def _about_open(usual: RecipeClaims, other: RecipeClaims) -> RecipeClaims:

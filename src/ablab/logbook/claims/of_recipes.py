@@ -230,6 +230,7 @@ def claims_of(
     size: str | None,
     lacking: str | None = None,
     settled: int | None = None,
+    seeds: Mapping[str, Any] | None = None,
 ) -> RecipeClaims:
     """The claims of one recipe at one size, with their verdicts.
 
@@ -241,6 +242,7 @@ def claims_of(
         size: The size; None for the recipe's default. Ignored for a recipe without sizes.
         lacking: The reason why the recipe cannot be run on this machine, if it is known.
         settled: The most seeds, if seeds are added until claims are settled; None for fixed seeds.
+        seeds: How seeds are added, in place of ``settled``.
 
     Raises:
         InputError: The recipe has sizes but not this one, or its expectations are invalid.
@@ -251,6 +253,7 @@ def claims_of(
     asked = outline(name, **sized)
     if settled is not None:
         seeds = settling_seeds(asked.definition, last=settled)
+    if seeds is not None:
         asked = outline(name, **sized, seeds=seeds)
     size = asked.definition.get("size")
     store, record = _place(stores, asked)
