@@ -13,8 +13,8 @@ from ablab.logbook.claims.of_recipes import (
     corrected,
     runnable,
     tally,
-    write_page,
 )
+from ablab.logbook.claims.page import write_page
 from ablab.store import Store
 from ablab.store.expected import stamp
 from ablab.tasks import corpora

@@ -11,7 +11,7 @@ from ruamel.yaml import YAML
 import ablab
 from ablab.experiments.seeds import settling_seeds
 from ablab.logbook.claims.further import with_further
-from ablab.logbook.claims.of_recipes import claims_of, corrected, write_page
+from ablab.logbook.claims.of_recipes import claims_of, corrected
 from tests.cli.command import run_command
 from tests.read.filled import fill_experiment, grid
 

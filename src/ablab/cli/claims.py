@@ -72,7 +72,8 @@ def claims(
     options = make_options(**choices)
     from ablab.config import InputError, Problem, ticking
     from ablab.logbook.claims.further import with_further
-    from ablab.logbook.claims.of_recipes import chosen, claims_of, corrected, tally, write_page
+    from ablab.logbook.claims.of_recipes import chosen, claims_of, corrected, tally
+    from ablab.logbook.claims.page import write_page
     from ablab.logbook.claims.shipped import as_data, write_shipped
     from ablab.store import Store
 

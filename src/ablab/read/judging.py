@@ -207,12 +207,15 @@ class _Seen:
 
 
 def _judge(sample: Sample, expectation: Expectation, subject: "_Subject") -> Found:
-    runs = sample.frame.height
-    unended = [each for each in sample.frame["status"].to_list() if each not in ENDED]
+    needed = _samples(sample, expectation)
+    frames = [each.frame for each in needed if not isinstance(each, str)] or [sample.frame]
+    statuses = pl.concat(frames).unique("run")["status"].to_list()
+    unended = [each for each in statuses if each not in ENDED]
     if unended:
-        noun = "run" if runs == 1 else "runs"
-        count = f"{len(unended)} of {runs} {noun} {'is' if len(unended) == 1 else 'are'}"
+        noun = "run" if len(statuses) == 1 else "runs"
+        count = f"{len(unended)} of {len(statuses)} {noun} {'is' if len(unended) == 1 else 'are'}"
         return Found("undecided", f"{count} not finished yet")
+    sample = _complete(sample)
     chosen = sample.where(expectation.where)
     if isinstance(chosen, str) or chosen.is_lost:
         why = chosen if isinstance(chosen, str) else "no run has a value: " + chosen.why()
@@ -232,6 +235,15 @@ def _judge(sample: Sample, expectation: Expectation, subject: "_Subject") -> Fou
     else:
         found = _alone(chosen, expectation, _Seen.of(subject, sample))
     return found
+
+
+def _complete(sample: Sample) -> Sample:
+    """The variants of which all runs have ended: those of others say nothing yet."""
+    ended = pl.col("status").is_in(ENDED)
+    if not sample.keys or sample.frame.select(ended.all()).item():
+        return sample
+    frame = sample.frame.filter(ended.all().over(sample.keys))
+    return Sample(frame, sample.keys, sample.nullable, sample.alpha)
 
 
 def _compare(sample: Sample, other: Sample, expectation: Expectation, seen: _Seen) -> Found:

@@ -36,8 +36,8 @@ def with_further(stores: Sequence[Store], name: str, usual: RecipeClaims) -> Rec
         *(claims_of(stores, name, usual.size, seeds=each) for each in _added(stores, usual)),
         *(claims_of(stores, name, size) for size in sizes if size != usual.size),
     ]
-    kept = (_about_open(usual, each) for each in others)
-    return replace(usual, further=tuple(each for each in kept if each.claims))
+    found = (_about_open(usual, each) for each in others)
+    return replace(usual, further=tuple(each for each in found if each.claims))
 
 
 def _added(stores: Sequence[Store], usual: RecipeClaims) -> list[dict[str, Any]]:

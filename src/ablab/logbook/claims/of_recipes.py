@@ -1,13 +1,10 @@
-"""Claims of logbooks, compared with our results: a table over recipes, and a page."""
+"""Claims of logbooks, compared with our results, recipe by recipe."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date
-from pathlib import Path
 from typing import Any
 
 from ablab.config import InputError, Problem, nearest
-from ablab.config.files import write_text_atomically
 from ablab.experiments.cell_text import in_cell
 from ablab.experiments.expectations import Expectation
 from ablab.experiments.experiment import Experiment, experiment, outline
@@ -15,7 +12,6 @@ from ablab.experiments.measures import parse_measure
 from ablab.experiments.outline import Outline, trained_digest
 from ablab.experiments.seeds import settling_seeds
 from ablab.experiments.source import read_source, shipped
-from ablab.logbook.page import templates
 from ablab.read.family import Family, family
 from ablab.read.family import tally as counts_of
 from ablab.read.judgements import Outcome, compared_cells
@@ -369,61 +365,3 @@ def count_states(every: Iterable[str]) -> str:
     states = list(every)
     many = "s" if len(states) > 1 else ""
     return f"{len(states)} claim{many}: {counts_of(states)}" if states else "no claims"
-
-
-def write_page(found: Sequence[RecipeClaims], path: Path, command: str) -> None:
-    """Writes the page of claims in Markdown.
-
-    The page includes text written by hand: ``FINDINGS.md`` and ``FINDINGS-LOGBOOK.md`` in the
-    folder next to the page that has the same name (``docs/logbooks/`` for ``docs/logbooks.md``).
-
-    Raises:
-        WriteError: The page cannot be written.
-    """
-    by_hand = path.parent / path.stem
-    found, families = corrected(found)
-    groups: dict[str, list[RecipeClaims]] = {}
-    for each in found:
-        groups.setdefault(each.logbook, []).append(each)
-    seconds = {run: took for each in found for run, took in each.seconds_by_run.items()}
-    machines = {_machine(each.record): None for each in found if each.record is not None}
-    text = templates().get_template("claims.md.j2").render(
-        date=date.today().isoformat(),
-        command=command,
-        tally=tally(found),
-        machines=list(machines),
-        seconds=sum(seconds.values()),
-        runs=len(seconds),  # recipes share runs
-        words=_by_hand(by_hand / "FINDINGS.md"),
-        states={
-            (each.name, claim.expectation.sentence): claim.state
-            for each in found
-            for claim in each.claims
-        },
-        logbooks=[
-            (
-                name,
-                members,
-                tally(members),
-                families[name].sentence("claim"),
-                _by_hand(by_hand / f"FINDINGS-{name}.md"),
-            )
-            for name, members in groups.items()
-        ],
-    )  # fmt: skip
-    write_text_atomically(path, text)
-
-
-def _by_hand(path: Path) -> str:
-    return path.read_text(encoding="utf-8").strip() if path.is_file() else ""
-
-
-def _machine(record: ExperimentRecord) -> str:
-    """The machine and the versions with which an experiment was registered."""
-    known = record.environment
-    packages = ", ".join(f"{name} {number}" for name, number in known["packages"].items())
-    return (
-        f"{known['processor']}, {known['cores']} core{'' if known['cores'] == 1 else 's'}, "
-        f"{known['memory']}; "
-        f"Python {known['python']}, {packages}"
-    )
