@@ -12,6 +12,7 @@ import ablab
 from ablab.experiments.seeds import settling_seeds
 from ablab.logbook.claims.further import with_further
 from ablab.logbook.claims.of_recipes import claims_of, corrected
+from ablab.logbook.claims.page import write_page
 from tests.cli.command import run_command
 from tests.read.filled import fill_experiment, grid
 
