@@ -176,8 +176,11 @@ class Ended:
     def __init__(self):
         self.stdout = io.StringIO()
 
-    def wait(self):
-        return 0
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        return None
 
 
 @pytest.fixture

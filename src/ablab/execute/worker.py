@@ -137,7 +137,7 @@ def main() -> None:
         store = Store(data["store"])
         asked = as_stored(experiment(data["definition"]), store)
         plan = plan_from_data(data["plan"], asked)
-        ahead = None if data["ahead"] is None else Exchange.from_data(data["ahead"])
+        ahead = None if data.get("ahead") is None else Exchange.from_data(data["ahead"])
         InProcess().train(
             StackQueue(
                 store, data["experiment"], data["definition"], plan, report, should_pause,

@@ -137,11 +137,11 @@ class _Compilers:
 
     def _listen(self, number: int, process: subprocess.Popen[str]) -> None:
         """Keeps the events of a compiler, and notes its end."""
-        assert process.stdout is not None, "asked for a pipe"
-        for line in process.stdout:
-            with suppress(json.JSONDecodeError):  # cut short by a kill
-                self._events.append(json.loads(line))
-        process.wait()
+        with suppress(BrokenPipeError), process:  # closes the pipes
+            assert process.stdout is not None, "asked for a pipe"
+            for line in process.stdout:
+                with suppress(json.JSONDecodeError):  # cut short by a kill
+                    self._events.append(json.loads(line))
         with self._lock, suppress(OSError):  # the folder may be gone at the command's end
             del self._processes[number]
             self._exchange.end(number, is_last=not self._processes)
