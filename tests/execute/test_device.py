@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from ablab.execute.device import device_count, visible_device
+from ablab.execute.device import device_count, free_memory, visible_device
 
 
 def test_each_worker_sees_one_gpu_of_several(monkeypatch):
@@ -21,3 +21,12 @@ def test_one_gpu_or_none_is_left_as_it_is(monkeypatch, count):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
     assert visible_device(1) == {}
     assert device_count(torch.device("cuda")) == device_count(torch.device("cpu")) == 1
+
+
+def test_free_memory_is_that_of_the_device(monkeypatch):
+    cuda = torch.device("cuda")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert 0 < free_memory(torch.device("cpu")) == pytest.approx(free_memory(cuda), rel=0.5)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (3 * 2**30, 8 * 2**30))
+    assert free_memory(cuda) == 3 * 2**30

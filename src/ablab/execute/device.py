@@ -58,3 +58,11 @@ def device_memory(device: torch.device) -> int:
     if device.type == "cuda":
         return torch.cuda.get_device_properties(device).total_memory
     return psutil.virtual_memory().total
+
+
+def free_memory(device: torch.device) -> int:
+    """The device's memory that nobody uses, in bytes; that of this machine if it has no such."""
+    if device.type == "cuda" and torch.cuda.is_available():
+        free, _ = torch.cuda.mem_get_info(device)
+        return int(free)
+    return psutil.virtual_memory().available

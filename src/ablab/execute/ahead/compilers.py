@@ -15,12 +15,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import psutil
 import torch
 
 from ablab.execute.ahead.exchange import Exchange, Wanted
 from ablab.execute.ahead.programs import is_stored, program_of
-from ablab.execute.device import visible_device
+from ablab.execute.device import free_memory, visible_device
 from ablab.execute.options import cpu_count
 from ablab.execute.plan import Plan
 from ablab.execute.queue import StackQueue
@@ -82,9 +81,7 @@ def _cores(plan: Plan) -> tuple[int, int]:
 
 def _programs(plan: Plan, left: Collection[str]) -> dict[str, Wanted]:
     """The programs that are not stored, of stacks that fit into memory a second time."""
-    free = psutil.virtual_memory().available
-    if plan.device == "cuda":
-        free, _ = torch.cuda.mem_get_info()
+    free = free_memory(torch.device(plan.device))
     found: dict[str, Wanted] = {}
     for number, stack in enumerate(plan.stacks):
         runs = [run for run in stack.runs if run.id in left]
