@@ -228,15 +228,15 @@ class _Progress:
         )
 
     def done(self, finished: bool) -> None:
-        """Reports the pace of the stack, and that its runs ended if they did.
+        """Reports the pace of the stack, and which of its runs have ended.
 
         The pace beside a compiler says nothing about other times.
         """
         if not self.waits:
             self._report_pace()
-        left = [] if finished or not self.waits else [run.id for run in self.stack.runs]
+        left = [] if finished else [run.id for run in self.stack.runs]
         ended = [run for run in self.ids if run not in left]
-        if finished or (self.waits and ended):  # those that diverged or were stopped meanwhile
+        if ended:  # if it is not finished, those that diverged or that a stop rule ended
             self.queue.report({"event": "ended", "ids": ended})
 
     def _report_pace(self) -> None:

@@ -1,4 +1,4 @@
-"""What training processes and compilers tell each other, as empty files in a folder."""
+"""What training processes and compilers tell each other, as small files in a folder."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
