@@ -64,12 +64,20 @@ def test_a_cell_of_which_a_run_is_left_is_not_judged(tmp_path):
 
 
 def test_what_is_not_finished_does_not_change_what_is_found(tmp_path):
-    """Runs of other cells that have some values are as if they were not there."""
-    store, record = filled(tmp_path / "lab")
+    """A cell that is not complete, with values over orders of magnitude, chooses no scale."""
+
+    def skewed(keys, seed, steps):
+        if keys["model.d_model"] == 16:
+            return np.full(len(steps), 10.0**-seed)
+        return curve(keys, seed, steps)
+
     asked = grid(steps=50, expect=EXPECT)
-    asked["grid"] = {"model.d_model": [8, 32]}
-    alone = verdicts(*fill(tmp_path / "alone", asked, curve))
+    alone = verdicts(*fill(tmp_path / "alone", asked | {"grid": {"model.d_model": [8, 32]}}, curve))
+    asked["grid"] = {"model.d_model": [8, 16, 32]}
+    store, record = fill(tmp_path / "lab", asked, skewed)
+    whole = verdicts(store, record)
     set_back(store, 16, 1)
     found = verdicts(store, record)
-    for claim in ("32 beats 8", "8 is above one"):
-        assert found[claim].evidence == alone[claim].evidence
+    claim = "32 beats 8"
+    assert found[claim].evidence == alone[claim].evidence
+    assert whole[claim].evidence != alone[claim].evidence, "a complete cell does"
