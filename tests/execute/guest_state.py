@@ -41,9 +41,9 @@ def maps_large_blocks() -> bool | None:
     library.malloc.restype = ctypes.c_void_p
     library.malloc.argtypes = [ctypes.c_size_t]
     library.free.argtypes = [ctypes.c_void_p]
-    before = library.mallinfo2().hblks
-    block = library.malloc(_BIG)
-    mapped = library.mallinfo2().hblks > before
+    before = library.mallinfo2()
+    block = library.malloc(before.fordblks + _BIG)  # more than all that is free: none can hold it
+    mapped = library.mallinfo2().hblks > before.hblks
     library.free(block)
     return mapped
 

@@ -1,5 +1,6 @@
 """A program that calls ablab finds its settings unchanged, also after an error."""
 
+import ctypes
 import os
 import random
 import sys
@@ -97,6 +98,20 @@ def test_the_allocator_keeps_memory_within_and_not_afterwards():
         retain_freed_memory()
         assert retains_freed_memory() and not maps_large_blocks()
     assert not retains_freed_memory() and maps_large_blocks()
+
+
+@pytest.mark.skipif(maps_large_blocks() is None, reason="not glibc 2.33 or later")
+def test_a_large_free_block_within_the_heap_does_not_look_like_kept_memory():
+    """Of a program that freed much while memory was kept: what it asks for next may lie there."""
+    library = ctypes.CDLL(None)
+    library.malloc.restype, library.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
+    library.free.argtypes = [ctypes.c_void_p]
+    with as_guest():
+        retain_freed_memory()
+        large, above = library.malloc(200 * 2**20), library.malloc(2**20)
+        library.free(large)
+    assert maps_large_blocks()
+    library.free(above)
 
 
 def test_a_guest_within_a_guest_leaves_the_rest_to_the_outer_one():
