@@ -12,7 +12,7 @@ import os
 import platform
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from contextvars import Context, copy_context
@@ -109,10 +109,12 @@ class JointKernels:
 
     Attributes:
         failed: Whether the file could not be built; torch's own way may work.
+        built: By the name of a kernel in the program: the built file, and the name in it.
     """
 
     def __init__(self) -> None:
         self.failed = False
+        self.built: dict[str, tuple[str, str]] = {}
         self._undo = ExitStack()
 
     def __enter__(self) -> "JointKernels":
@@ -145,7 +147,9 @@ class JointKernels:
                 self.failed = True
                 raise
             wait(itself, scope)
-            scope.update(zip(names, built, strict=True))
+            for name, (module, own) in zip(names, built, strict=True):
+                scope[name] = getattr(module, own)
+                self.built[name] = (str(module.__file__), own)
 
         self._replace(compiler, cpp_pybinding=build_later, wait=build_and_wait)
 
@@ -161,8 +165,8 @@ class JointKernels:
             setattr(owner, name, member)
 
 
-def _built(kernels: Sequence[_Kernel]) -> list[Callable[..., None]]:
-    """The kernels' functions for Python."""
+def _built(kernels: Sequence[_Kernel]) -> list[tuple[Any, str]]:
+    """For each kernel, the module that was built for Python and the name of its function there."""
     groups: list[list[_Kernel]] = []
     length = _LARGE
     for kernel in kernels:
@@ -175,7 +179,7 @@ def _built(kernels: Sequence[_Kernel]) -> list[Callable[..., None]]:
     with ThreadPoolExecutor() as pool:  # torch's settings belong to the context of this thread
         modules = list(pool.map(lambda load, context: context.run(load), loads, _contexts()))
     return [
-        getattr(module, f"kernel_{place}")
+        (module, f"kernel_{place}")
         for module, group in zip(modules, groups, strict=True)
         for place in range(len(group))
     ]

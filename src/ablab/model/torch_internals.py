@@ -5,10 +5,13 @@ missing and torch's version. Without them ablab trains eagerly and says so. Impo
 does not import torch.
 """
 
+import os
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import lru_cache
 from importlib import import_module
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -143,8 +146,50 @@ def kernel_module(source: str) -> Callable[[], Any]:
 
 
 def programs_folder() -> Path:
-    """The folder of torch's own cache of compiled programs."""
-    return Path(private("torch._inductor.runtime.cache_dir_utils:cache_dir")())
+    """The folder of torch's own cache of compiled programs.
+
+    The module of torch that knows it is loaded by itself, since its package takes a second.
+    """
+    return Path(_cache_folder()())
+
+
+@lru_cache(maxsize=1)
+def _cache_folder() -> Callable[[], str]:
+    name = "torch._inductor.runtime.cache_dir_utils"
+    file = Path(str(import_module("torch").__file__)).parent.joinpath(*name.split(".")[1:])
+    spec = spec_from_file_location("ablab_cache_dir_utils", file.with_suffix(".py"))
+    with suppress(ImportError, AttributeError, OSError):
+        assert spec is not None and spec.loader is not None, "it is a Python file"
+        module = module_from_spec(spec)
+        spec.loader.exec_module(module)
+        found: Callable[[], str] = module.cache_dir
+        return found
+    known: Callable[[], str] = private(f"{name}:cache_dir")
+    return known
+
+
+def compiler_has_own_settings() -> bool:
+    """Whether this process has changed settings of torch's compiler, outside of a context."""
+    config: Any = sys.modules.get("torch._inductor.config")
+    if config is None:
+        return False
+    with as_private("torch._inductor.config"):
+        changed = config._get_dict(skip_default=True)  # with some that were set to their defaults
+        return any(value != config._config[name].default for name, value in changed.items())
+
+
+def load_kernels(file: str) -> Any:
+    """The Python module of a file that :func:`kernel_module` built."""
+    with as_private("torch._C._dynamo.guards"):
+        guards = private("torch._C:_dynamo").guards
+        address = guards._torchinductor_pyobject_tensor_data_ptr
+    os.environ["_TORCHINDUCTOR_PYOBJECT_TENSOR_DATA_PTR"] = str(address)  # read by the module
+    spec = spec_from_file_location("kernel", file)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{file} is no module")
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def stored_copy() -> Any:

@@ -1,6 +1,8 @@
 """Gradients as one compiled program per shape. Axes: R runs, P parameters, B, T; N noise words."""
 
+import json
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from functools import partial
 from typing import Any
 
@@ -10,7 +12,13 @@ from torch import Tensor
 
 from ablab.model.forward import PlainKernels
 from ablab.train.batches import Batches
-from ablab.train.compiling import CompileError, Program, compile_program, is_traced_only
+from ablab.train.compiling import (
+    CompileError,
+    Program,
+    compile_program,
+    is_traced_only,
+    load_program,
+)
 from ablab.train.gradients import (
     EagerGradients,
     Gradients,
@@ -43,13 +51,19 @@ class CompiledGradients(Gradients):
         layout: The layout of parameters in a row.
         method: How gradients are computed.
         key: Identifies the loss function; equal keys share programs.
+        lasting: Whether the key identifies it in other processes, too.
     """
 
     def __init__(
-        self, objective: Objective, layout: ParameterLayout, method: Method, key: str
+        self,
+        objective: Objective,
+        layout: ParameterLayout,
+        method: Method,
+        key: str,
+        lasting: bool = False,
     ) -> None:
         self._objective, self._layout, self._method = objective, layout, method
-        self._key = key
+        self._key, self._lasting = key, lasting
         self._eager = EagerGradients(objective, layout, method)
         self._buffers = list(objective.buffers.values())
         self._compile_seconds = 0.0
@@ -95,12 +109,23 @@ class CompiledGradients(Gradients):
         )  # fmt: skip
         program = _PROGRAMS.get(key)
         if program is None:
-            function = self.function(theta, batches, tap_reducer, share)
-            program = _PROGRAMS[key] = compile_program(function, inputs)
+            definition = self._definition(tap_reducer, share)
+            program = load_program(definition, inputs)
+            if program is None:
+                function = self.function(theta, batches, tap_reducer, share)
+                program = compile_program(function, inputs, definition)
+            _PROGRAMS[key] = program
             self._compile_seconds += program.seconds
         with timings.phase("gradient"):
             results = program(inputs)
         return LossesAndGradients(results.pop(_LOSS), results.pop(_GRAD), results)
+
+    def _definition(self, tap_reducer: TapReducer | None, share: float) -> str | None:
+        """Determines the function in any process; None if a user's code is part of it."""
+        if not self._lasting or not (tap_reducer is None or tap_reducer.lasting):
+            return None
+        tapped = None if tap_reducer is None else [tap_reducer.key, share]
+        return json.dumps(["gradient", self._key, asdict(self._method), tapped])
 
     def function(
         self, theta: Tensor, batches: Batches, tap_reducer: TapReducer | None, share: float
@@ -239,7 +264,11 @@ class EagerWhereTapped(Wrapper):
 
 
 def make_gradients(
-    objective: Objective, layout: ParameterLayout, method: Method, key: str
+    objective: Objective,
+    layout: ParameterLayout,
+    method: Method,
+    key: str,
+    lasting: bool = False,
 ) -> Gradients:
     """Creates the gradients of a method.
 
@@ -248,10 +277,11 @@ def make_gradients(
         layout: The layout of parameters in a row.
         method: How gradients are computed.
         key: Identifies the loss function; equal keys share compiled programs.
+        lasting: Whether the key identifies it in other processes, too.
     """
     gradients: Gradients = EagerGradients(objective, layout, method)
     if method.compiled:
-        gradients = CompiledGradients(objective, layout, method, key)
+        gradients = CompiledGradients(objective, layout, method, key, lasting)
     if method.rows is not None or method.samples is not None:
         gradients = InParts(gradients, method)
     if method.compiled:

@@ -12,6 +12,7 @@ from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from shutil import which
 from typing import Any
 
@@ -23,6 +24,7 @@ from ablab.config.progress import doing
 from ablab.model import torch_internals
 from ablab.model.joint_kernels import JointKernels
 from ablab.model.torch_internals import TorchInternalsError
+from ablab.train import stored_programs
 
 
 @dataclass(frozen=True)
@@ -68,14 +70,31 @@ class CompileError(Exception):
     """A function could not be compiled; ``__cause__`` is the reason."""
 
 
+def load_program(definition: str | None, examples: Sequence[Tensor]) -> Program | None:
+    """A program that was compiled and stored by this command or an earlier one, if there is one.
+
+    Args:
+        definition: As for :func:`compile_program`.
+        examples: Tensors like those of later calls.
+    """
+    began = time.perf_counter()
+    file = _address(definition, examples)
+    found = None if file is None else stored_programs.load(file)
+    return None if found is None else Program(found[0], time.perf_counter() - began, found[1])
+
+
 def compile_program(
-    function: Callable[..., dict[str, Tensor]], examples: Sequence[Tensor]
+    function: Callable[..., dict[str, Tensor]],
+    examples: Sequence[Tensor],
+    definition: str | None = None,
 ) -> Program:
     """Compiles a function for tensors with exactly the shapes, strides and dtypes of examples.
 
     Args:
         function: A function of tensors only that returns tensors by name; it may differentiate.
         examples: Tensors like those of later calls; their values are not used.
+        definition: Determines the function, given ablab's source, so that :func:`load_program`
+            finds the program later; None if nothing does, such as for a user's code.
 
     Raises:
         CompileError: The function cannot be traced or compiled.
@@ -84,12 +103,19 @@ def compile_program(
     with doing("compiling"), warnings.catch_warnings():
         for sort in (DeprecationWarning, FutureWarning):  # raised by torch about torch
             warnings.simplefilter("ignore", sort)
-        names, call = _compiled(function, examples)
+        names, call = _compiled(function, examples, _address(definition, examples))
     return Program(names, time.perf_counter() - began, call)
 
 
+def _address(definition: str | None, examples: Sequence[Tensor]) -> Path | None:
+    """Where a program is stored; None if it is not."""
+    if definition is None or is_traced_only():
+        return None
+    return stored_programs.address(definition, examples)
+
+
 def _compiled(
-    function: Callable[..., dict[str, Tensor]], examples: Sequence[Tensor]
+    function: Callable[..., dict[str, Tensor]], examples: Sequence[Tensor], file: Path | None
 ) -> tuple[tuple[str, ...], Callable[[list[Tensor]], Sequence[Tensor]]]:
     if is_traced_only():
         with _as_compile_error():
@@ -108,10 +134,14 @@ def _compiled(
                 return names, torch_internals.compile_graph(graph, mode, fakes)
     joint = JointKernels()
     try:
-        return _compiled_for_cpu(function, examples, settings, joint)
+        names, program = _compiled_for_cpu(function, examples, settings, joint)
     except CompileError:
         if not joint.failed:
             raise
+    else:
+        if file is not None:
+            stored_programs.store(file, names, program, joint.built)
+        return names, program
     return _compiled_for_cpu(function, examples, settings, None)
 
 

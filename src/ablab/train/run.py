@@ -9,6 +9,7 @@ from typing import Any
 
 from ablab.config import Config, SourceDigest
 from ablab.config.shown import Displayed, Shown
+from ablab.config.source_digest import found_sources
 from ablab.model.config import ModelConfig
 from ablab.tasks.config import TaskConfig
 from ablab.train.config import TrainConfig
@@ -68,10 +69,18 @@ class Run(Displayed):
     @property
     def program_key(self) -> str:
         """Identifies the loss as a function of parameters and batch; equal keys share programs."""
+        return json.dumps(self._program_parts, sort_keys=True)
+
+    @property
+    def program_is_shipped(self) -> bool:
+        """Whether it is known by that key in other processes: no user's code is part of it."""
+        return not any(found_sources(self._program_parts))
+
+    @property
+    def _program_parts(self) -> list[Any]:
         train = self.train
         loss = train.loss.identity()
-        parts = [self.task.identity(), self.model.identity(), train.precision, loss]
-        return json.dumps(parts, sort_keys=True)
+        return [self.task.identity(), self.model.identity(), train.precision, loss]
 
 
 def by_stack_key(runs: Iterable[Run]) -> dict[str, list[Run]]:

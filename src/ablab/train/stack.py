@@ -194,8 +194,8 @@ class Stack:
         return Objective(model, self.task, loss or self.config.loss, autocast=autocast)
 
     def _make_gradients(self) -> Gradients:
-        key = self.runs[0].program_key
-        return make_gradients(self.objective, self.layout, self.method, key)
+        key, lasting = self.runs[0].program_key, self.runs[0].program_is_shipped
+        return make_gradients(self.objective, self.layout, self.method, key, lasting)
 
     def _check_model(self, model: Model) -> None:
         """Raises if flat parameters and one template for all runs cannot represent the model."""

@@ -26,11 +26,13 @@ class TapReducer(ABC):
 
     Attributes:
         key: Identifies the reduction; equal keys share compiled programs.
+        lasting: Whether the key identifies it in other processes, too.
         sites: The sites whose tensors or gradients are read.
         gradient_sites: The sites whose gradients are read.
     """
 
     key: str
+    lasting: bool = False
     sites: frozenset[str]
     gradient_sites: frozenset[str]
 

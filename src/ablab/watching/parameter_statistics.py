@@ -4,6 +4,7 @@ A flat row holds one tensor after another. Neighbouring tensors with last axes o
 a band, which is one matrix. So a pass takes a few operations, however many tensors there are.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -12,7 +13,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from ablab.train.compiling import CompileError, Program, compile_program
+from ablab.train.compiling import CompileError, Program, compile_program, load_program
 from ablab.train.parameter_layout import ParameterLayout
 from ablab.watching.column_buffer import ColumnBuffer
 from ablab.watching.columns import Column
@@ -47,6 +48,7 @@ class ParameterStatistics:
         self._layout, self._samples = layout, samples
         self._bands, self._constants = _bands(layout), _constants(layout, device)
         self._compiles = compiles
+        self._columns = columns
         self._program: tuple[Any, Program, list[str]] | None = None
         by_rows = [each for each in columns if each.reducer.given == "rows"]
         self._parts = parts_for([each.reducer.name for each in by_rows])
@@ -101,13 +103,25 @@ class ParameterStatistics:
 
             try:
                 _, columns = self._all(inputs, self._constants)  # for their names alone
-                self._program = key, compile_program(function, values), columns
+                definition = self._definition(names)
+                program = load_program(definition, values)
+                program = program or compile_program(function, values, definition)
+                self._program = key, program, columns
             except CompileError:
                 self._compiles = False
                 buffer.add(*self._all(inputs, self._constants))
                 return
         _, program, columns = self._program
         buffer.add(program(values)["block"], columns)
+
+    def _definition(self, inputs: Sequence[str]) -> str | None:
+        """Determines the program in any process; None if a user's reducer is part of it."""
+        if not all(column.reducer.is_shipped for column in self._columns):
+            return None
+        columns = [column.name for column in self._columns]
+        shapes = [list(shape) for shape in self._layout.shapes]
+        parts = [columns, self._layout.names, shapes, self._samples, inputs]
+        return json.dumps(["parameter statistics", *parts])
 
     def _all(
         self, tensors: Mapping[str, Tensor], constants: "_Constants"

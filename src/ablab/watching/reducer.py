@@ -115,6 +115,11 @@ class Reducer:
     direction: Literal["higher", "lower"] | None = None
     limits: tuple[float | None, float | None] | None = None
 
+    @property
+    def is_shipped(self) -> bool:
+        """Whether it is ablab's own, and not a user's function."""
+        return ":" not in self.name
+
     def fits(self, place: Place) -> bool:
         """Whether the reducer has a column for a place."""
         return place.family in self.families and self.applies(place)

@@ -1,7 +1,8 @@
 """Statistics of activations and their gradients. Axes: W, B, T, P predicted positions, V."""
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+import json
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -67,6 +68,7 @@ class SiteStatistics(TapReducer):
         )
         text = "\n".join([type(row_pass).__name__, *(each.name for each in self._columns)])
         self.key = hashlib.sha256(text.encode()).hexdigest()
+        self.lasting = all(each.reducer.is_shipped for each in self._columns)
         self._row_reducers = list(
             {
                 each.reducer.name: each.reducer
@@ -134,10 +136,23 @@ class SiteStatistics(TapReducer):
                     found[f"{MEAN}{each.name}"] = _reduced(each, x)
             return found
 
-        found = reduce(x) if self._programs is None else self._programs.run(asked, reduce, x)
+        if self._programs is None:
+            found = reduce(x)
+        else:
+            found = self._programs.run(asked, reduce, x, self._definition(parts, others, hides))
         if self._eager:
             self._last = (x, (asked, x._version), found)
         return found
+
+    def _definition(
+        self, parts: Collection[str], others: Sequence[Reducer], hides: bool
+    ) -> str | None:
+        """Determines a reduction in any process; None if a user's reducer is part of it."""
+        if not all(each.is_shipped for each in others):
+            return None
+        names = [[each.name, self._waits(each)] for each in others]
+        row_pass = type(self._row_pass).__name__
+        return json.dumps(["reduction", row_pass, sorted(parts), names, hides, self._eager])
 
     def _waits(self, reducer: Reducer) -> bool:
         """Whether a reducer must wait until all parts of a batch are processed."""

@@ -1,0 +1,305 @@
+"""Programs are found by what defines them: in another process, bit for bit, and never wrongly."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch._inductor import config
+
+from ablab.model.torch_internals import programs_folder
+from ablab.train import stored_programs
+from ablab.train.compiling import compile_program, load_program, traces_only
+
+
+def function(x, y):
+    """A loss with its gradient, several kernels and products of matrices."""
+    x = x.detach().requires_grad_()
+    out = torch.nn.functional.gelu(x @ y).softmax(-1).cumsum(0) @ y
+    (grad,) = torch.autograd.grad(out.sin().sum(), x)
+    return {"out": out.detach(), "grad": grad, "count": (out > 1).sum()}
+
+
+def inputs(rows=37, columns=16, dtype=torch.float32):
+    draw = torch.Generator().manual_seed(1)
+    return [
+        torch.randn(rows, columns, generator=draw).to(dtype),
+        torch.randn(columns, columns, generator=draw).to(dtype),
+    ]
+
+
+def same(found, expected):
+    assert list(found) == list(expected)
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """An empty cache of programs."""
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    return tmp_path / "ablab" / "programs"
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory):
+    """A cache with one program, defined as "a", and what it computes."""
+    cache = tmp_path_factory.mktemp("programs")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TORCHINDUCTOR_CACHE_DIR", str(cache))
+        results = compile_program(function, inputs(), "a")(inputs())
+    return cache, results
+
+
+@pytest.fixture
+def found_in(stored, monkeypatch):
+    """The program of the cache, as a later call finds it."""
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(stored[0]))
+    return stored[1]
+
+
+INPUTS = """
+import torch
+def inputs():
+    draw = torch.Generator().manual_seed(1)
+    return [torch.randn(37, 16, generator=draw), torch.randn(16, 16, generator=draw)]
+"""
+ELSEWHERE = """
+import sys
+from ablab.train.compiling import load_program
+program = load_program("a", inputs())
+compilers = ("torch._inductor.", "torch._dynamo.")
+print([name for name in sys.modules if name.startswith(compilers)])
+torch.save(program(inputs()), sys.argv[1])
+"""
+
+
+def test_another_process_finds_it_without_torchs_compiler(found_in, tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", INPUTS + ELSEWHERE, str(tmp_path / "found")],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout.strip() == "[]"
+    same(torch.load(tmp_path / "found"), found_in)
+
+
+def test_it_computes_the_same_for_other_values(found_in):
+    program = load_program("a", inputs())
+    other = [each * 0.3 - 0.1 for each in inputs()]
+    same(program(list(other)), compile_program(function, inputs())(list(other)))
+
+
+@pytest.mark.parametrize(
+    "examples",
+    [
+        inputs(rows=38),
+        inputs(dtype=torch.float64),
+        [inputs()[0].T.contiguous().T, inputs()[1]],
+        [*inputs(), torch.zeros(1)],
+    ],
+    ids=["shape", "dtype", "strides", "number"],
+)
+def test_other_inputs_have_other_programs(found_in, examples):
+    assert load_program("a", inputs()) is not None
+    assert load_program("a", examples) is None
+
+
+def test_another_definition_or_none_is_another_program(found_in):
+    assert load_program("b", inputs()) is None
+    assert load_program(None, inputs()) is None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda patch: patch.setattr(stored_programs, "_SOURCE", "edited"),
+        lambda patch: patch.setattr(stored_programs, "_SOURCE", None),
+        lambda patch: patch.setattr(stored_programs, "_processor", lambda: "another one"),
+        lambda patch: patch.setattr(torch, "__version__", "99"),
+        lambda patch: patch.setattr(torch, "get_num_threads", lambda: 57),
+        lambda patch: patch.setenv("TORCHINDUCTOR_MAX_AUTOTUNE", "1"),
+        lambda patch: patch.setenv("ATEN_CPU_CAPABILITY", "default"),
+    ],
+    ids=["source", "no source", "processor", "torch", "threads", "compiler", "capability"],
+)
+def test_what_else_determines_a_program(found_in, monkeypatch, change):
+    assert load_program("a", inputs()) is not None
+    change(monkeypatch)
+    assert load_program("a", inputs()) is None
+
+
+def test_settings_of_torchs_compiler_that_a_program_changed_are_its_own(found_in):
+    with config.patch({"max_autotune": True}):
+        assert load_program("a", inputs()) is None
+    assert load_program("a", inputs()) is not None
+
+
+def test_what_is_only_traced_is_not_loaded(found_in):
+    with traces_only():
+        assert load_program("a", inputs()) is None
+
+
+def cut(record, tmp_path):
+    record.write_text(record.read_text()[:-40])
+
+
+def not_json(record, tmp_path):
+    record.write_bytes(b"\xff\x00")
+
+
+def without_kernels(record, tmp_path):
+    stored = json.loads(record.read_text())
+    kernels = {name: ("/nowhere.so", own) for name, (_, own) in stored["kernels"].items()}
+    record.write_text(json.dumps(stored | {"kernels": kernels}))
+
+
+def cut_kernels(record, tmp_path):
+    stored = json.loads(record.read_text())
+    for name, (file, own) in stored["kernels"].items():
+        short = tmp_path / Path(file).name
+        short.write_bytes(Path(file).read_bytes()[:5000])
+        stored["kernels"][name] = (str(short), own)
+    record.write_text(json.dumps(stored))
+
+
+@pytest.mark.parametrize("damage", [cut, not_json, without_kernels, cut_kernels])
+def test_a_damaged_program_is_not_loaded(found_in, tmp_path, damage):
+    record = stored_programs.address("a", inputs())
+    content = record.read_bytes()
+    damage(record, tmp_path)
+    assert load_program("a", inputs()) is None and not record.exists()
+    record.write_bytes(content)
+    assert load_program("a", inputs()) is not None
+
+
+AGAIN = """
+import sys, torch
+from ablab.train.compiling import compile_program, load_program
+def function(x, y):
+    return {"out": (x @ y).softmax(-1).sum(0)}
+found = load_program("c", inputs())
+program = found or compile_program(function, inputs(), "c")
+print(found is not None)
+torch.save(program(inputs()), sys.argv[1])
+"""
+
+
+def test_without_its_kernels_it_is_compiled_and_stored_again(folder, tmp_path):
+    def run(name):
+        done = subprocess.run(
+            [sys.executable, "-c", INPUTS + AGAIN, str(tmp_path / name)],
+            capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        return done.stdout.strip(), torch.load(tmp_path / name)
+
+    said, first = run("first")
+    (record,) = folder.iterdir()
+    for file, _ in json.loads(record.read_text())["kernels"].values():
+        Path(file).unlink(missing_ok=True)
+    assert said == "False"
+    for expected in ("False", "True"):
+        said, found = run("again")
+        assert said == expected
+        same(found, first)
+
+
+def with_a_constant(x, y):
+    return {"out": x @ y + torch.tensor([1.0, 2.0, 3.0, 4.0] * 4)}
+
+
+def with_an_operation_of_torchs(x, y):
+    return {"out": torch.linalg.qr(x @ y).R, "sorted": (x @ y).sort(-1).values}
+
+
+@pytest.mark.parametrize("other", [with_a_constant, with_an_operation_of_torchs])
+def test_code_of_another_form_is_left_out_or_right(folder, other):
+    expected = compile_program(other, inputs(), "d")(inputs())
+    program = load_program("d", inputs())
+    if program is not None:
+        same(program(inputs()), expected)
+
+
+@pytest.mark.parametrize(
+    ("edited", "kept"),
+    [
+        (lambda code: code, True),
+        (lambda code: code.replace("extern_kernels.mm", "extern_kernels.other"), False),
+        (lambda code: code.replace("cpp_fused_0(buf0)", "cpp_fused_1(buf0)"), False),
+        (lambda code: code.replace("args.clear()", "unknown.clear()"), False),
+        (lambda code: code.replace("args.clear()", "inductor_ops.clear(args)"), False),
+        (lambda code: code.replace("args.clear()", "args.clear(); import os"), False),
+        (lambda code: code + "\nclass Another: pass\n", False),
+    ],
+    ids=["as it is", "product", "kernel", "name", "operation", "import", "class"],
+)  # fmt: skip
+def test_only_code_of_the_known_form_is_stored(tmp_path, edited, kept):
+    """torch may write other code one day: it is recognised, and not stored."""
+
+    class Written:
+        constants, mutated_input_idxs, inputs_to_check, torchbind_constants = {}, [], [], {}
+        _wrap_compiled_regions, device_types = False, {"cpu"}
+        source_code = edited(WRITTEN)
+
+    file = tmp_path / "program.json"
+    stored_programs.store(file, ["out"], Written, {"cpp_fused_0": ("here.so", "kernel_0")})
+    assert file.is_file() == kept
+
+
+WRITTEN = """
+import torch
+from torch._inductor.async_compile import AsyncCompile
+empty_strided_cpu = torch._C._dynamo.guards._empty_strided_cpu
+async_compile = AsyncCompile()
+cpp_fused_0 = async_compile.cpp_pybinding(['float*'], r'''source''')
+async_compile.wait(globals())
+del async_compile
+class Runner:
+    def __init__(self, partitions):
+        self.partitions = partitions
+    def call(self, args):
+        x, y = args
+        args.clear()
+        buf0 = empty_strided_cpu((37, 16), (16, 1), torch.float32)
+        extern_kernels.mm(x, y, out=buf0)
+        cpp_fused_0(buf0)
+        return (buf0, )
+runner = Runner(partitions=[])
+call = runner.call
+"""
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"constants": {"c": 1}}, {"mutated_input_idxs": [0]}, {"device_types": {"cpu", "cuda"}}],
+)
+def test_what_needs_more_than_its_code_is_not_stored(tmp_path, change):
+    members = {
+        "constants": {}, "mutated_input_idxs": [], "inputs_to_check": [], "torchbind_constants": {},
+        "_wrap_compiled_regions": False, "device_types": {"cpu"}, "source_code": WRITTEN,
+    }  # fmt: skip
+    kernels = {"cpp_fused_0": ("here.so", "kernel_0")}
+    stored_programs.store(tmp_path / "a.json", ["out"], type("Written", (), members), kernels)
+    stored_programs.store(tmp_path / "b.json", ["out"], type("W", (), members | change), kernels)
+    assert [file.name for file in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_a_cache_that_cannot_be_written_changes_nothing(folder, monkeypatch):
+    def full(*_):
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(stored_programs, "write_text_atomically", full)
+    expected = compile_program(function, inputs(39))(inputs(39))
+    same(compile_program(function, inputs(39), "a")(inputs(39)), expected)
+    assert load_program("a", inputs(39)) is None
+
+
+def test_torchs_folder_is_found_without_its_compiler(monkeypatch, tmp_path):
+    from torch._inductor.runtime.cache_dir_utils import cache_dir
+
+    assert str(programs_folder()) == cache_dir()
+    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR")
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    default = programs_folder()
+    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR")
+    assert str(default) == cache_dir() and default.parent == tmp_path
