@@ -150,17 +150,16 @@ def not_json(record, tmp_path):
 
 def without_kernels(record, tmp_path):
     stored = json.loads(record.read_text())
-    kernels = {name: ("/nowhere.so", own) for name, (_, own) in stored["kernels"].items()}
-    record.write_text(json.dumps(stored | {"kernels": kernels}))
+    (file,) = stored["files"]
+    record.write_text(json.dumps(stored).replace(file, "/nowhere.so"))
 
 
 def cut_kernels(record, tmp_path):
     stored = json.loads(record.read_text())
-    for name, (file, own) in stored["kernels"].items():
-        short = tmp_path / Path(file).name
-        short.write_bytes(Path(file).read_bytes()[:5000])
-        stored["kernels"][name] = (str(short), own)
-    record.write_text(json.dumps(stored))
+    (file,) = stored["files"]
+    short = tmp_path / "short.so"
+    short.write_bytes(Path(file).read_bytes()[:5000])
+    record.write_text(json.dumps(stored).replace(file, str(short)))
 
 
 @pytest.mark.parametrize("damage", [cut, not_json, without_kernels, cut_kernels])
@@ -195,8 +194,8 @@ def test_without_its_kernels_it_is_compiled_and_stored_again(folder, tmp_path):
 
     said, first = run("first")
     (record,) = folder.iterdir()
-    for file, _ in json.loads(record.read_text())["kernels"].values():
-        Path(file).unlink(missing_ok=True)
+    for file in json.loads(record.read_text())["files"]:
+        Path(file).unlink()
     assert said == "False"
     for expected in ("False", "True"):
         said, found = run("again")
@@ -242,7 +241,7 @@ def test_only_code_of_the_known_form_is_stored(tmp_path, edited, kept):
         source_code = edited(WRITTEN)
 
     file = tmp_path / "program.json"
-    stored_programs.store(file, ["out"], Written, {"cpp_fused_0": ("here.so", "kernel_0")})
+    stored_programs.store(file, ["out"], Written, {"cpp_fused_0": (__file__, "kernel_0")})
     assert file.is_file() == kept
 
 
@@ -278,7 +277,7 @@ def test_what_needs_more_than_its_code_is_not_stored(tmp_path, change):
         "constants": {}, "mutated_input_idxs": [], "inputs_to_check": [], "torchbind_constants": {},
         "_wrap_compiled_regions": False, "device_types": {"cpu"}, "source_code": WRITTEN,
     }  # fmt: skip
-    kernels = {"cpp_fused_0": ("here.so", "kernel_0")}
+    kernels = {"cpp_fused_0": (__file__, "kernel_0")}
     stored_programs.store(tmp_path / "a.json", ["out"], type("Written", (), members), kernels)
     stored_programs.store(tmp_path / "b.json", ["out"], type("W", (), members | change), kernels)
     assert [file.name for file in tmp_path.iterdir()] == ["a.json"]

@@ -64,17 +64,17 @@ def address(definition: str, examples: Sequence[Tensor]) -> Path | None:
 
 def load(file: Path) -> tuple[tuple[str, ...], Call] | None:
     """A stored program: the names of its results, and its call. None if it cannot be loaded."""
+    if not file.is_file():
+        return None
     try:
         stored = json.loads(file.read_text(encoding="utf-8"))
         kernels = stored["kernels"]
-        modules = {each: torch_internals.load_kernels(each) for each, _ in kernels.values()}
+        modules = {each: _loaded(each, digest) for each, digest in stored["files"].items()}
         scope: dict[str, Any] = dict(_KNOWN)
         for name, (built, own) in kernels.items():
             scope[name] = getattr(modules[built], own)
         exec(compile(stored["code"], str(file), "exec"), scope)
         return tuple(stored["names"]), scope["call"]
-    except FileNotFoundError:
-        return None
     except Exception:  # its kernels are gone, or it was cut: the program is compiled again
         with suppress(OSError):
             file.unlink()
@@ -94,8 +94,20 @@ def store(
     """
     with suppress(UnknownFormError, AttributeError, OSError, InputError):
         code = _without_kernels(_plain_source(program), kernels)
-        stored = {"names": list(names), "kernels": dict(kernels), "code": code}
+        files = {each: _file_digest(each) for each, _ in kernels.values()}
+        stored = {"names": names, "code": code, "kernels": dict(kernels), "files": files}
         write_text_atomically(file, json.dumps(stored))
+
+
+def _file_digest(file: str) -> str:
+    return hashlib.sha256(Path(file).read_bytes()).hexdigest()
+
+
+def _loaded(file: str, digest: str) -> Any:
+    """The module of a file, if it is whole: one that was cut would end the process."""
+    if _file_digest(file) != digest:
+        raise ValueError(f"{file} has changed")
+    return torch_internals.load_kernels(file)
 
 
 def _plain_source(program: Any) -> str:
