@@ -1,0 +1,126 @@
+"""Stacks and their statistics by stored programs: the same bits, and never another's function."""
+
+import numpy as np
+import pytest
+import torch
+
+from ablab.config.source_digest import found_sources
+from ablab.train import compiled_gradients
+from ablab.train.compiling import compile_program, traces_only
+from ablab.train.method import Method
+from ablab.train.stack import Stack
+from ablab.watching import parameter_statistics, programs, step_statistics
+from ablab.watching.step_statistics import StepStatistics
+from tests.helpers import make_run
+
+CPU = torch.device("cpu")
+INNERMOST = Method("stack", True, "innermost", "plain", rows=1)
+USUAL = Method("stack", True, rows=1)
+STACK = Method("stack")
+MINE = "tests.watching.my_reducers:largest"
+MODULES = (compiled_gradients, parameter_statistics, programs)
+
+
+def trained(method, patterns=(), steps=4, compiles=False, **settings):
+    """Losses, parameters and watched values of two runs, as if in a new process."""
+    compiled_gradients._PROGRAMS.clear()
+    stack = Stack([make_run(seed, **settings) for seed in (0, 1)], None, CPU, method)
+    if patterns:
+        stack.collector = StepStatistics(stack, patterns, lambda step: True)
+        if compiles:
+            stack.collector.compile()
+    rows = [stack.advance(1) for _ in range(steps)]
+    watched = [] if not patterns else [row.watched for row in rows]
+    return [stack.theta.numpy(), *(row.losses for row in rows), *watched]
+
+
+@pytest.fixture
+def counts(monkeypatch):
+    """How many programs were traced, and how many found; they are kept here, and not compiled."""
+    counted = {"compiled": 0, "loaded": 0}
+    kept = {}
+
+    def address(definition, examples):
+        return definition, *((each.shape, each.stride(), each.dtype) for each in examples)
+
+    def load(definition, examples):
+        found = None if definition is None else kept.get(address(definition, examples))
+        counted["loaded"] += found is not None
+        return found
+
+    def compiled(function, examples, definition=None):
+        counted["compiled"] += 1
+        with traces_only():
+            program = compile_program(function, examples)
+        kept[address(definition, examples)] = program
+        return program
+
+    for module in MODULES:
+        monkeypatch.setattr(module, "compile_program", compiled)
+        monkeypatch.setattr(module, "load_program", load)
+    return counted
+
+
+def test_a_compiled_stack_trains_by_a_stored_program_bit_for_bit(tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    first = trained(USUAL, ("activation/logits/rms",))
+    (record,) = (tmp_path / "ablab" / "programs").iterdir()
+
+    def fail(*_):
+        raise AssertionError("it was compiled again")
+
+    monkeypatch.setattr(compiled_gradients, "compile_program", fail)
+    again = trained(USUAL, ("activation/logits/rms",))
+    assert record.exists()
+    assert all(np.array_equal(one, other) for one, other in zip(first, again, strict=True))
+
+
+@pytest.mark.parametrize("method", [USUAL, INNERMOST], ids=["usual", "innermost"])
+def test_a_stack_and_its_statistics_are_one_stored_program(counts, method):
+    patterns = ("activation/*.mlp.*/rms", "activation_grad/logits/mean_norm")
+    first = trained(method, patterns)
+    assert counts == {"compiled": 1, "loaded": 0}
+    again = trained(method, patterns)
+    assert counts == {"compiled": 1, "loaded": 1}
+    assert all(np.array_equal(one, other) for one, other in zip(first, again, strict=True))
+    trained(method, ("activation/*.mlp.*/max_abs",), steps=1)  # other statistics
+    assert counts == {"compiled": 2, "loaded": 1}
+
+
+def test_so_are_the_reductions_of_an_eager_stack(counts, monkeypatch):
+    monkeypatch.setattr(step_statistics, "_MANY", 1)
+    patterns = ("activation/*.mlp.*/rms", "param/*/rms", "grad/*/mean_norm")
+    first = trained(STACK, patterns, compiles=True)
+    compiled = counts["compiled"]
+    again = trained(STACK, patterns, compiles=True)
+    assert compiled > 1 and counts == {"compiled": compiled, "loaded": compiled}
+    assert all(np.array_equal(one, other) for one, other in zip(first, again, strict=True))
+
+
+@pytest.mark.parametrize("patterns", [(f"activation/logits/{MINE}",), (f"param/*/{MINE}",)])
+def test_a_users_statistic_is_traced_every_time(counts, monkeypatch, patterns):
+    monkeypatch.setattr(step_statistics, "_MANY", 0)
+    trained(STACK, patterns, steps=1, compiles=True)
+    trained(STACK, patterns, steps=1, compiles=True)
+    assert counts["compiled"] >= 2 and counts["loaded"] == 0
+
+
+def test_so_is_a_users_loss_and_a_users_statistic_of_a_compiled_stack(counts):
+    mine = {"loss": "tests.train.my_losses:by_token"}
+    run = make_run(**mine)
+    assert not run.program_is_shipped and make_run().program_is_shipped
+    assert [*found_sources([run.train.loss.identity()])]
+    trained(USUAL, steps=1, **mine)
+    trained(USUAL, steps=1, **mine)
+    trained(USUAL, (f"activation/logits/{MINE}",), steps=1)
+    trained(USUAL, (f"activation/logits/{MINE}",), steps=1)
+    assert counts == {"compiled": 4, "loaded": 0}
+
+
+def test_runs_that_differ_in_what_is_trained_share_no_program(counts):
+    trained(USUAL, steps=1)
+    trained(USUAL, steps=1, loss={"label_smoothing": 0.1})
+    trained(USUAL, steps=1, precision="bfloat16")
+    assert counts == {"compiled": 3, "loaded": 0}
+    trained(USUAL, steps=1, lr=0.1, weight_decay=0.3)  # which are no part of it
+    assert counts == {"compiled": 3, "loaded": 1}
