@@ -118,7 +118,7 @@ class _Compilers:
 
     def _start(self, number: int, spec: dict[str, Any]) -> subprocess.Popen[str]:
         process = subprocess.Popen(
-            [sys.executable, "-m", "ablab.execute.ahead.compiler"],
+            [sys.executable, "-m", "ablab.execute.ahead.compiler_process"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,  # a stack whose program fails says so itself

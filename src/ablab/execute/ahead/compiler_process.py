@@ -1,4 +1,4 @@
-"""A compiler process: ``python -m ablab.execute.ahead.compiler``.
+"""A compiler process: ``python -m ablab.execute.ahead.compiler_process``.
 
 It reads its task as one line of JSON from standard input, compiles one program after another, and
 writes an event for each as a line of JSON to standard output. It trains nothing and writes nothing
