@@ -294,6 +294,22 @@ def test_repair_finds_the_bit_that_changed(made, tmp_path):
         assert repair_index(folder).done == []
 
 
+def test_repair_drops_a_reading_that_was_written_in_another_form(lab):
+    """Readings with NaN were written by 0.2.0, and their stores could not be opened again."""
+    store = Store(lab)
+    with store.index.transaction() as connection:
+        connection.execute("""UPDATE readings SET reading = '{"rate": NaN}'""")
+    store.close()
+    before = contents(lab / "index.sqlite")
+    assert len(damage_of(lab / "index.sqlite")) == len(before["readings"]) > 0
+    report = repair_index(lab)
+    after = contents(lab / "index.sqlite")
+    assert report.left == [] and len(report.done) == len(before["readings"])
+    assert all("readings" in each and "it is read again" in each for each in report.done)
+    assert after["readings"] == [] and after == before | {"readings": []}
+    Store(lab).close()
+
+
 def test_repair_drops_only_what_is_made_again(lab):
     connection = sqlite3.connect(lab / "index.sqlite")
     connection.executescript(

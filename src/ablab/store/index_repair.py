@@ -133,9 +133,9 @@ def _repair_table(connection: sqlite3.Connection, table: CoveredTable) -> Iterat
         if not valid or digests.get(rows[-1]) != digest_of_row(*row):
             unlike.append(tuple(row))
     lost = {key: digests[key] for key in digests.keys() - set(rows)}
+    said: dict[bytes, str] = {}
     for row in unlike:
         key = _key(table, row)
-        name = f"index: {table.name}, row {_readable(key)}"
         # A row whose own key has changed is the one of a digest that has no row.
         wanted = {key: digests[key]} if key in digests else lost
         fits = _corrected(row, wanted)
@@ -144,13 +144,26 @@ def _repair_table(connection: sqlite3.Connection, table: CoveredTable) -> Iterat
             lost.pop(of_row, None)
             _replace(connection, table, row, corrected, of_row)
             what = "its digest or a type" if corrected == row else "one bit"
-            yield f"{name}: {what} had changed; corrected"
+            said[key] = f"{what} had changed; corrected"
         elif table.name in _MADE_AGAIN:
             _replace(connection, table, row, None, key)
-            yield f"{name}: dropped; {_MADE_AGAIN[table.name]}"
+            said[key] = f"dropped; {_MADE_AGAIN[table.name]}"
+    for row in _still_invalid(connection, table) if table.name in _MADE_AGAIN else ():
+        key = _key(table, row)  # it was written so
+        _replace(connection, table, row, None, key)
+        said[key] = f"dropped; {_MADE_AGAIN[table.name]}"
     for key in lost if table.name in _MADE_AGAIN else ():
         _forget(connection, table, key)
-        yield f"index: {table.name}, row {_readable(key)}: lost; {_MADE_AGAIN[table.name]}"
+        said[key] = f"lost; {_MADE_AGAIN[table.name]}"
+    for key, what in said.items():
+        yield f"index: {table.name}, row {_readable(key)}: {what}"
+
+
+def _still_invalid(connection: sqlite3.Connection, table: CoveredTable) -> list[tuple[Value, ...]]:
+    """The rows with a value that is not of the expected form."""
+    return connection.execute(
+        f"SELECT {table.values()} FROM {table.name} NOT INDEXED WHERE NOT ({table.valid})"
+    ).fetchall()
 
 
 def _key(table: CoveredTable, row: Sequence[Value]) -> bytes:

@@ -134,7 +134,7 @@ class Events:
             return last, end_value(self._view)
         return arrival(view, first, last)
 
-    def _form(self, view: View, start: int, end: int) -> tuple[str, float]:
+    def _form(self, view: View, start: int, end: int) -> tuple[str, float | None]:
         """The form of a fall, up to where it becomes steeper."""
         bends = [int(v.bins.first[bend.bin]) for v, bend in self._found.steepenings]
         return form_of_fall(view, start, min([end, *(each for each in bends if each > start + 2)]))

@@ -18,6 +18,7 @@ _LEAST_FALL = 0.1  # minimum fall on either side, on the reading scale
 _LONG = 0.25  # minimum length of the slower side of a steepening, as a fraction of the step
 _RECENT = 0.3  # no descent from a level begins after this fraction of the step of a steepening
 _LEAST_LENGTH = 0.06  # minimum length of the later side, as a fraction of the curve's time
+_FLAT = 1e-300  # a slope below it halves nothing
 _BENT = 0.5  # fraction of the mean slope by which that at an end of a law may differ
 
 
@@ -36,7 +37,7 @@ class Bend:
     score: float
 
 
-def form_of_fall(view: View, first: int, last: int) -> tuple[str, float]:
+def form_of_fall(view: View, first: int, last: int) -> tuple[str, float | None]:
     """Whether the values from ``first`` to ``last`` fall exponentially or as a power law.
 
     On the logarithmic scale, two straight lines are fitted: one against the step, and one against
@@ -45,7 +46,8 @@ def form_of_fall(view: View, first: int, last: int) -> tuple[str, float]:
 
     Returns:
         The form (``exponential``, ``power law`` or ``neither``), and its rate: the number of steps
-        in which the curve halves, on average if it is neither, or the (negative) exponent.
+        in which the curve halves, on average if it is neither, or the (negative) exponent. The rate
+        is None if there are fewer than three values, or the line does not fall.
     """
     y = view.filled[first : last + 1]
     # What comes after nine tenths of the fall may belong to the level that it leads to.
@@ -53,10 +55,10 @@ def form_of_fall(view: View, first: int, last: int) -> tuple[str, float]:
     y = y[: done[0] + 1] if len(done) and done[0] >= 3 else y
     x = view.steps[first : first + len(y)]
     if len(y) < 3 or x[-1] <= x[0]:
-        return "exponential", float("nan")
+        return "exponential", None
     straight, rest = _line(x, y)
     curved, other = _line(np.log(np.maximum(x, 1.0)), y)
-    halving = float(-np.log(2) / straight) if straight else float("inf")
+    halving = float(-np.log(2) / straight) if abs(straight) > _FLAT else None
     if rest <= other or curved < _STEEPEST:
         return "exponential" if _is_straight(x, y) else "neither", halving
     if _is_straight(np.log(np.maximum(x, 1.0)), y):

@@ -281,12 +281,12 @@ class _Events:
         return f" (transition at {found[0].step:,}, 10% to 90% in {found[0].width:,} {noun})"
 
     def _form(self, descent: Descent) -> str:
-        if not self.reading.positive or not math.isfinite(descent.rate):
+        if not self.reading.positive or descent.rate is None:
             return ""
         if descent.form == "neither":
             halving = self._mean_halving(descent)
             return "" if halving is None else f" (halving every {number(halving)} steps on average)"
-        at_first = "" if self._holds(descent) else "at first "
+        at_first = "" if self._holds(descent, descent.rate) else "at first "
         if descent.form == "exponential":
             return f" ({at_first}halving every {number(abs(descent.rate))} steps)"
         return f" ({at_first}as step^{descent.rate:.2g})"
@@ -303,12 +303,12 @@ class _Events:
             return None
         return (end - descent.start) * math.log(2) / math.log(descent.level / to)
 
-    def _holds(self, descent: Descent) -> bool:
+    def _holds(self, descent: Descent, rate: float) -> bool:
         """Whether the form of a descent predicts where it ends, so that it holds to its end."""
         if descent.form == "exponential":
-            predicted = (descent.end - descent.start) / abs(descent.rate) * math.log(2)
+            predicted = (descent.end - descent.start) / abs(rate) * math.log(2)
         else:
-            predicted = abs(descent.rate) * math.log(descent.end / max(descent.start, 1))
+            predicted = abs(rate) * math.log(descent.end / max(descent.start, 1))
         if min(descent.level, descent.to) <= 0 or descent.level == descent.to:
             return False
         ratio = predicted / abs(math.log(descent.level / descent.to))

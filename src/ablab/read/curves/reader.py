@@ -17,6 +17,7 @@ from ablab.read.curves.scale import Scale, direction_of, scale_of
 from ablab.read.curves.view import View, make_logarithmic_view, make_view
 from ablab.tasks.config import Direction
 
+_LARGEST = 700.0  # logarithm of the largest ratio that is told, 1e304
 _FEW = 8  # minimum number of values to find anything
 
 
@@ -132,7 +133,8 @@ def _slow_fall(view: View, scale: Scale) -> SlowFall | None:
 
 
 def _spike(view: View, jump: spikes.Jump, scale: Scale) -> Spike:
-    height = float(np.exp(jump.height)) if scale.logarithmic else jump.height * scale.unit
+    ratio = float(np.exp(min(jump.height, _LARGEST)))
+    height = ratio if scale.logarithmic else jump.height * scale.unit
     step = int(view.steps[jump.onset])
     end = min(jump.onset + jump.width, len(view.steps) - 1)
     width = max(1, int(view.steps[end] - view.steps[jump.onset]))
