@@ -110,7 +110,8 @@ class EagerGradients(Gradients):
                 in_dims = (0, 0, 0, None if noise is None else 0)
                 losses = torch.vmap(loss, in_dims)(views, batches.tokens, batches.targets, noise)
             else:
-                own, one = {name: view[0] for name, view in views.items()}, batches.at(0)
+                # Not view[0], whose gradient is another row, of zeros at first.
+                own, one = {name: view.squeeze(0) for name, view in views.items()}, batches.at(0)
                 losses = loss(own, one.tokens, one.targets, one.noise).reshape(1)
         with timings.phase("backward"):
             (grad,) = torch.autograd.grad(losses.sum(), theta)
