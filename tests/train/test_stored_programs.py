@@ -9,9 +9,13 @@ import pytest
 import torch
 from torch._inductor import config
 
+from ablab.config import Problem
+from ablab.config.files import WriteError
+from ablab.model import joint_kernels
 from ablab.model.torch_internals import programs_folder
 from ablab.train import stored_programs
-from ablab.train.compiling import compile_program, load_program, traces_only
+from ablab.train.compiling import CompileError, compile_program, load_program, traces_only
+from ablab.watching.programs import Programs
 
 
 def function(x, y):
@@ -120,9 +124,19 @@ def test_another_definition_or_none_is_another_program(found_in):
         lambda patch: patch.setattr(torch, "get_num_threads", lambda: 57),
         lambda patch: patch.setenv("TORCHINDUCTOR_MAX_AUTOTUNE", "1"),
         lambda patch: patch.setenv("ATEN_CPU_CAPABILITY", "default"),
+        lambda patch: patch.setattr(torch.version, "git_version", "another"),
+        lambda patch: patch.setattr(torch, "get_default_dtype", lambda: torch.float64),
+        lambda patch: patch.setattr(torch, "is_autocast_enabled", lambda device: True),
+        lambda patch: patch.setattr(torch, "are_deterministic_algorithms_enabled", lambda: True),
+        lambda patch: patch.setattr(torch.utils.deterministic, "fill_uninitialized_memory", False),
+        lambda patch: patch.setattr(torch.backends.mkldnn, "enabled", False),
+        lambda patch: patch.setattr(torch.backends.cuda, "flash_sdp_enabled", lambda: False),
     ],
-    ids=["source", "no source", "processor", "torch", "threads", "compiler", "capability"],
-)
+    ids=[
+        "source", "no source", "processor", "torch", "threads", "compiler", "capability", "commit",
+        "dtype", "autocast", "deterministic", "filled", "mkldnn", "attention",
+    ],
+)  # fmt: skip
 def test_what_else_determines_a_program(found_in, monkeypatch, change):
     assert load_program("a", inputs()) is not None
     change(monkeypatch)
@@ -138,6 +152,74 @@ def test_settings_of_torchs_compiler_that_a_program_changed_are_its_own(found_in
 def test_what_is_only_traced_is_not_loaded(found_in):
     with traces_only():
         assert load_program("a", inputs()) is None
+
+
+def test_several_files_of_kernels_are_loaded_and_loaded_again(folder, monkeypatch):
+    """Python takes one module of an extension for another that has the same name."""
+    monkeypatch.setattr(joint_kernels, "_LARGE", 1000)
+    examples = inputs(rows=43)
+    expected = compile_program(function, examples, "a")(list(examples))
+    (record,) = folder.iterdir()
+    assert len(json.loads(record.read_text())["files"]) > 1
+    programs = [load_program("a", examples) for _ in range(3)]
+    for program in programs:
+        same(program(list(examples)), expected)
+
+
+def test_a_module_of_the_users_with_that_name_stays(found_in, monkeypatch):
+    monkeypatch.setitem(sys.modules, "kernel", mine := object())
+    assert load_program("a", inputs()) is not None
+    assert sys.modules["kernel"] is mine
+
+
+def test_without_a_folder_nothing_is_stored_and_statistics_are_computed(monkeypatch):
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "/proc/nothing/here")
+    assert load_program("a", inputs()) is None
+    with pytest.raises(CompileError):
+        compile_program(function, inputs(), "a")
+    found = Programs().run("a", lambda x: {"sum": x.sum()}, inputs()[0], "a")
+    assert found["sum"] == inputs()[0].sum()
+
+
+@pytest.mark.parametrize(
+    ("products", "value", "found"),
+    [
+        (torch.backends.mkldnn.matmul, "bf16", False),
+        (torch.backends.cuda.matmul, "tf32", True),  # after which torch's older way to ask fails
+    ],
+    ids=["of the CPU", "of a GPU"],
+)
+def test_the_precision_of_products(found_in, products, value, found):
+    before = products.fp32_precision
+    products.fp32_precision = value
+    try:
+        assert (load_program("a", inputs()) is not None) == found
+    finally:
+        products.fp32_precision = before
+
+
+def test_nothing_is_stored_after_the_source_was_edited(folder, monkeypatch):
+    monkeypatch.setattr(stored_programs, "_READ", 0.0)
+    compile_program(function, inputs(rows=44), "a")
+    assert not folder.exists()
+
+
+def test_an_error_of_storing_loses_no_program(folder, monkeypatch):
+    def fail(*_):
+        raise RecursionError("deep")
+
+    monkeypatch.setattr(stored_programs, "_without_kernels", fail)
+    assert compile_program(function, inputs(rows=45), "a")(inputs(rows=45))["count"] >= 0
+
+
+def test_an_error_that_passes_removes_no_program(found_in, monkeypatch):
+    def fail(*_):
+        raise OSError("too many open files")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(stored_programs, "_file_digest", fail)
+        assert load_program("a", inputs()) is None
+    assert load_program("a", inputs()) is not None
 
 
 def cut(record, tmp_path):
@@ -211,10 +293,13 @@ def with_an_operation_of_torchs(x, y):
     return {"out": torch.linalg.qr(x @ y).R, "sorted": (x @ y).sort(-1).values}
 
 
-@pytest.mark.parametrize("other", [with_a_constant, with_an_operation_of_torchs])
-def test_code_of_another_form_is_left_out_or_right(folder, other):
+@pytest.mark.parametrize(
+    ("other", "kept"), [(with_a_constant, False), (with_an_operation_of_torchs, True)]
+)
+def test_code_of_another_form_is_left_out_or_right(folder, other, kept):
     expected = compile_program(other, inputs(), "d")(inputs())
     program = load_program("d", inputs())
+    assert (program is not None) == kept
     if program is not None:
         same(program(inputs()), expected)
 
@@ -228,9 +313,16 @@ def test_code_of_another_form_is_left_out_or_right(folder, other):
         (lambda code: code.replace("args.clear()", "unknown.clear()"), False),
         (lambda code: code.replace("args.clear()", "inductor_ops.clear(args)"), False),
         (lambda code: code.replace("args.clear()", "args.clear(); import os"), False),
+        (lambda code: code.replace("args.clear()", "torch.ops.inductor.clear(args)"), False),
         (lambda code: code + "\nclass Another: pass\n", False),
+        (lambda code: code + "\ntorch.set_flush_denormal(True)\n", False),
+        (lambda code: code + "\nprepared = torch.zeros(3)\n", False),
+        (lambda code: code + "\ndef helper(): pass\n", False),
     ],
-    ids=["as it is", "product", "kernel", "name", "operation", "import", "class"],
+    ids=[
+        "as it is", "product", "kernel", "name", "operation", "import", "another operation",
+        "class", "setting", "value", "function",
+    ],
 )  # fmt: skip
 def test_only_code_of_the_known_form_is_stored(tmp_path, edited, kept):
     """torch may write other code one day: it is recognised, and not stored."""
@@ -285,15 +377,15 @@ def test_what_needs_more_than_its_code_is_not_stored(tmp_path, change):
 
 def test_a_cache_that_cannot_be_written_changes_nothing(folder, monkeypatch):
     def full(*_):
-        raise OSError("no space left on device")
+        raise WriteError(Problem("no space left on device", given="a file", expected="space"))
 
-    monkeypatch.setattr(stored_programs, "write_text_atomically", full)
+    monkeypatch.setattr("ablab.config.files._write", full)
     expected = compile_program(function, inputs(39))(inputs(39))
     same(compile_program(function, inputs(39), "a")(inputs(39)), expected)
     assert load_program("a", inputs(39)) is None
 
 
-def test_torchs_folder_is_found_without_its_compiler(monkeypatch, tmp_path):
+def test_torchs_folder_is_the_one_that_torch_finds(monkeypatch, tmp_path):
     from torch._inductor.runtime.cache_dir_utils import cache_dir
 
     assert str(programs_folder()) == cache_dir()

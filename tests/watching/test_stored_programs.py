@@ -9,6 +9,7 @@ from ablab.train import compiled_gradients
 from ablab.train.compiling import compile_program, traces_only
 from ablab.train.method import Method
 from ablab.train.stack import Stack
+from ablab.train.stored_programs import are_shipped
 from ablab.watching import parameter_statistics, programs, step_statistics
 from ablab.watching.step_statistics import StepStatistics
 from tests.helpers import make_run
@@ -124,3 +125,16 @@ def test_runs_that_differ_in_what_is_trained_share_no_program(counts):
     assert counts == {"compiled": 3, "loaded": 0}
     trained(USUAL, steps=1, lr=0.1, weight_decay=0.3)  # which are no part of it
     assert counts == {"compiled": 3, "loaded": 1}
+
+
+def test_a_part_of_the_users_that_has_a_name_like_a_shipped_one_is_traced(counts, monkeypatch):
+    """However it came to be used: here, by another class in the place of ablab's own."""
+    objective = Stack([make_run()], None, CPU, STACK).objective
+    assert objective.is_shipped
+
+    class Mine(type(objective.model)):
+        pass
+
+    monkeypatch.setattr(objective.model, "__class__", Mine)
+    assert not objective.is_shipped
+    assert not are_shipped(len.__class__, Mine) and are_shipped(torch.nn.Linear, Stack)

@@ -47,6 +47,7 @@ _EAGER = (2.5e-5, 5e-10, 1.25e-11, 1e-10)
 _USUAL = (4e-6, 1.7e-10, 1.25e-11, 5e-11)
 _INNERMOST = (2e-6, 2e-10, 1.25e-11, 1.25e-10)
 _THREADS_GAIN = 0.55  # the speedup from each further thread, except for launches
+_LOADED = 0.2  # seconds below which a program was not compiled or traced, but loaded
 _COMPILE_FIRST, _COMPILE_PER_LAUNCH, _COMPILE_WARM = 2.0, 0.04, 2.5  # seconds
 _WATCHED = 2.0  # how many times as long a step takes with more statistics than by default
 _START_SECONDS = 4.0  # of a worker process
@@ -229,9 +230,10 @@ class Speeds:
 
     def note_compiled(self, cost: StepCost, method: Method, seconds: float) -> None:
         """Records that a method was compiled, and how long the first time took."""
-        guess = _compile_guess(cost)
+        guess, key = _compile_guess(cost), _compiled_key(cost, method)
+        if seconds < _LOADED and key not in self._data["compiled"]:
+            return  # this says nothing about compiling
         entry: CompileTime = {"seconds": max(seconds, 0.1), "guess": guess}
-        key = _compiled_key(cost, method)
         if key in self._data["compiled"]:
             ratio = math.log(entry["seconds"] / _COMPILE_WARM)
             self._note(partial(add_ratio, kind="loading", ratio=ratio))

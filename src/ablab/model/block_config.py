@@ -11,6 +11,7 @@ from ablab.model.mlp_config import MlpConfig
 
 INPUT_POSITIONS = ("learned", "sinusoidal")  # added to the embedding, not used in blocks
 MAX_WIDTH = 10**6
+WITH_EPS = {"layer", "rms", "none"}  # norms whose ε is 1e-5 by default, or that have none
 _WITHOUT_SCORE_BIAS = (*INPUT_POSITIONS, "rope", "none")
 
 
@@ -140,7 +141,7 @@ class BlockConfig(Config):
         identity = super().identity()
         if self.norms_have_bias == self.bias:
             identity.pop("norm_bias", None)
-        if self.norm_eps == 1e-5 and self.norm_kinds <= {"layer", "rms", "none"}:
+        if self.norm_eps == 1e-5 and self.norm_kinds <= WITH_EPS:
             identity.pop("norm_eps", None)
         if self.attention is not None and self.position in _WITHOUT_SCORE_BIAS:
             identity["attention"].pop("temperature_of", None)

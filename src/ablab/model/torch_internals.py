@@ -169,7 +169,7 @@ def _cache_folder() -> Callable[[], str]:
 
 
 def compiler_has_own_settings() -> bool:
-    """Whether this process has changed settings of torch's compiler, outside of a context."""
+    """Whether settings of torch's compiler have other values than their defaults at present."""
     config: Any = sys.modules.get("torch._inductor.config")
     if config is None:
         return False
@@ -178,13 +178,17 @@ def compiler_has_own_settings() -> bool:
         return any(value != config._config[name].default for name, value in changed.items())
 
 
-def load_kernels(file: str) -> Any:
-    """The Python module of a file that :func:`kernel_module` built."""
+def load_kernels(file: str, name: str) -> Any:
+    """The Python module of a file that :func:`kernel_module` built, under a name of its own.
+
+    The name has to be another one for each file: Python would take the functions of a file for
+    those of the module that was loaded last under the same name.
+    """
     with as_private("torch._C._dynamo.guards"):
         guards = private("torch._C:_dynamo").guards
         address = guards._torchinductor_pyobject_tensor_data_ptr
     os.environ["_TORCHINDUCTOR_PYOBJECT_TENSOR_DATA_PTR"] = str(address)  # read by the module
-    spec = spec_from_file_location("kernel", file)
+    spec = spec_from_file_location(f"{name}.kernel", file)  # the end is that of PyInit_kernel
     if spec is None or spec.loader is None:
         raise ImportError(f"{file} is no module")
     module = module_from_spec(spec)

@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from ablab.config import Component, Config, Neutral
 from ablab.model.attention_config import AttentionConfig
-from ablab.model.block_config import INPUT_POSITIONS, BlockConfig
+from ablab.model.block_config import INPUT_POSITIONS, WITH_EPS, BlockConfig
 from ablab.model.config import MODELS, NORMS, ModelConfig
 from ablab.model.initial_config import InitialConfig
 from ablab.tasks.config import TaskConfig
@@ -136,6 +136,9 @@ class TransformerConfig(InitialConfig, BlockConfig, ModelConfig):
         if self.resolved_output_norm == plain.resolved_output_norm:
             identity.pop("output_norm", None)
         own = {key: value for key, value in identity.items() if key in _OF_A_BLOCK}
+        kind, _, eps = self.resolved_output_norm
+        if eps == 1e-5 and self.output_norm.eps is None and kind not in WITH_EPS:
+            identity["norm_eps"] = eps  # which is not the default of that norm
         blocks = {str(number): block.identity() for number, block in sorted(self.blocks.items())}
         identity["blocks"] = {number: each for number, each in blocks.items() if each != own}
         if not identity["blocks"]:

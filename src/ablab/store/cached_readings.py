@@ -59,7 +59,11 @@ def cache_readings(
     editions: Mapping[tuple[str, int], str],
     readings: Mapping[tuple[str, int], str],
 ) -> None:
-    """Caches readings; if the store cannot be written, they are computed again next time."""
+    """Caches readings; if the store cannot be written, they are computed again next time.
+
+    So are readings with NaN or infinity, which are not JSON: an index with such a row is damaged.
+    """
+    readings = {key: reading for key, reading in readings.items() if _is_json(reading)}
     try:
         with store.index.transaction() as connection:
             connection.executemany(
@@ -71,6 +75,18 @@ def cache_readings(
             )
     except StoreError:
         return
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text, parse_constant=_refuse)
+    except ValueError:
+        return False
+    return True
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(constant)
 
 
 def _sealed(edition: str, reading: object) -> str:

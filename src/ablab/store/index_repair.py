@@ -148,8 +148,11 @@ def _repair_table(connection: sqlite3.Connection, table: CoveredTable) -> Iterat
         elif table.name in _MADE_AGAIN:
             _replace(connection, table, row, None, key)
             said[key] = f"dropped; {_MADE_AGAIN[table.name]}"
-    for row in _still_invalid(connection, table) if table.name in _MADE_AGAIN else ():
-        key = _key(table, row)  # it was written so
+    for row in _still_invalid(connection, table):  # it was written so
+        key = _key(table, row)
+        if table.name not in _MADE_AGAIN:
+            said.pop(key, None)
+            continue
         _replace(connection, table, row, None, key)
         said[key] = f"dropped; {_MADE_AGAIN[table.name]}"
     for key in lost if table.name in _MADE_AGAIN else ():

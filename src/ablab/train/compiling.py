@@ -1,4 +1,4 @@
-"""Compiles functions of tensors; torch's own cache stores the programs between commands.
+"""Compiles functions of tensors; programs are stored between commands, by torch and by ablab.
 
 A function is traced once into plain tensor operations, including its gradient, and compiled by
 Inductor. The compiled program runs none of the user's Python code.

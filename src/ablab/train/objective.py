@@ -14,6 +14,7 @@ from ablab.tasks.scores import is_right
 from ablab.train.full_sequence import tap_full_sequence
 from ablab.train.loss_config import LossConfig
 from ablab.train.losses import batch_loss, own_loss, token_losses
+from ablab.train.stored_programs import are_shipped
 
 DTYPES = {
     "float32": torch.float32,
@@ -46,6 +47,11 @@ class Objective:
         self._autocast = autocast
         self._ragged = task.config.ragged
         self.buffers = dict(model.named_buffers())
+
+    @property
+    def is_shipped(self) -> bool:
+        """Whether the task and all modules of the model are ablab's or torch's, not a user's."""
+        return are_shipped(type(self._task), *{type(each) for each in self.model.modules()})
 
     def loss(
         self,

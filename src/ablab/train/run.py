@@ -73,7 +73,7 @@ class Run(Displayed):
 
     @property
     def program_is_shipped(self) -> bool:
-        """Whether it is known by that key in other processes: no user's code is part of it."""
+        """Whether the key identifies that function in other processes: it has no user's code."""
         return not any(found_sources(self._program_parts))
 
     @property

@@ -194,7 +194,8 @@ class Stack:
         return Objective(model, self.task, loss or self.config.loss, autocast=autocast)
 
     def _make_gradients(self) -> Gradients:
-        key, lasting = self.runs[0].program_key, self.runs[0].program_is_shipped
+        key = self.runs[0].program_key
+        lasting = self.runs[0].program_is_shipped and self.objective.is_shipped
         return make_gradients(self.objective, self.layout, self.method, key, lasting)
 
     def _check_model(self, model: Model) -> None:

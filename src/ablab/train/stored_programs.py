@@ -4,8 +4,8 @@ torch's own cache is asked with a graph, so a program has to be traced (1 to 2 s
 torch's compiler (1 s) before it is found. Here, a program is stored with a digest of everything
 that determines it: a definition by its caller, the layout of its inputs, ablab's source, torch, the
 processor and the settings. What is stored is the Python code that torch's compiler wrote, without
-its C++ kernels, and the names of the files that were built from them. Only code of a known form is
-stored, on CPUs; all else is traced as before.
+its C++ kernels, and the names and digests of the files that were built from them. Only code of a
+known form is stored, on CPUs; all else is traced as before.
 """
 
 import ast
@@ -14,17 +14,18 @@ import json
 import os
 import platform
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
+from threading import Lock
 from types import SimpleNamespace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ablab.config import InputError
 from ablab.config.files import write_text_atomically
 from ablab.model import torch_internals
 
@@ -38,11 +39,32 @@ _PRODUCTS = {
 }  # fmt: skip
 _KNOWN = {"torch": torch, "extern_kernels": SimpleNamespace(**_PRODUCTS)}
 
+_ROOT = Path(__file__).parent.parent
+_MODULES: dict[str, Any] = {}  # loaded kernels, by the digest of their file
+_TURN = Lock()
+
 Call = Callable[[list[Tensor]], Sequence[Tensor]]
 
 
 class UnknownFormError(Exception):
     """The code of a program has another form than expected."""
+
+
+def are_shipped(*parts: Any) -> bool:
+    """Whether classes and functions are defined in files that are part of the digest, or torch's.
+
+    Those of a user are not, by whatever way they came to be used.
+    """
+    names = (getattr(each, "__module__", None) for each in parts)
+    files = (getattr(sys.modules.get(name or ""), "__file__", None) for name in names)
+    return all(file is not None and _is_known(file) for file in files)
+
+
+@cache
+def _is_known(file: str) -> bool:
+    path = Path(file).resolve()
+    roots = [*(_ROOT / room for room in _ROOMS), Path(torch.__file__).parent]
+    return any(path.is_relative_to(root.resolve()) for root in roots)
 
 
 def address(definition: str, examples: Sequence[Tensor]) -> Path | None:
@@ -52,6 +74,13 @@ def address(definition: str, examples: Sequence[Tensor]) -> Path | None:
         definition: Determines the function, given ablab's source.
         examples: Tensors like its inputs.
     """
+    try:
+        return _address(definition, examples)
+    except Exception:  # a part of torch is missing, or its folder cannot be made
+        return None
+
+
+def _address(definition: str, examples: Sequence[Tensor]) -> Path | None:
     if any(each.device.type != "cpu" for each in examples):
         return None
     if _SOURCE is None or torch_internals.compiler_has_own_settings():
@@ -64,20 +93,22 @@ def address(definition: str, examples: Sequence[Tensor]) -> Path | None:
 
 def load(file: Path) -> tuple[tuple[str, ...], Call] | None:
     """A stored program: the names of its results, and its call. None if it cannot be loaded."""
-    if not file.is_file():
-        return None
     try:
+        if not file.is_file():
+            return None
         stored = json.loads(file.read_text(encoding="utf-8"))
         kernels = stored["kernels"]
-        modules = {each: _loaded(each, digest) for each, digest in stored["files"].items()}
+        modules = {each: _module(each, digest) for each, digest in stored["files"].items()}
         scope: dict[str, Any] = dict(_KNOWN)
         for name, (built, own) in kernels.items():
             scope[name] = getattr(modules[built], own)
         exec(compile(stored["code"], str(file), "exec"), scope)
         return tuple(stored["names"]), scope["call"]
-    except Exception:  # its kernels are gone, or it was cut: the program is compiled again
-        with suppress(OSError):
+    except (KeyError, TypeError, ValueError, SyntaxError, FileNotFoundError):
+        with suppress(OSError):  # it was cut, or its kernels are gone: it is compiled again
             file.unlink()
+        return None
+    except Exception:
         return None
 
 
@@ -92,7 +123,9 @@ def store(
         program: What torch's compiler returned.
         kernels: By its name in the program's code, each kernel's file and its name there.
     """
-    with suppress(UnknownFormError, AttributeError, OSError, InputError):
+    with suppress(Exception):  # the program is there; what cannot be stored is compiled again
+        if _was_edited():
+            return
         code = _without_kernels(_plain_source(program), kernels)
         files = {each: _file_digest(each) for each, _ in kernels.values()}
         stored = {"names": names, "code": code, "kernels": dict(kernels), "files": files}
@@ -103,11 +136,17 @@ def _file_digest(file: str) -> str:
     return hashlib.sha256(Path(file).read_bytes()).hexdigest()
 
 
-def _loaded(file: str, digest: str) -> Any:
-    """The module of a file, if it is whole: one that was cut would end the process."""
+def _module(file: str, digest: str) -> Any:
+    """The module of a file, which is loaded once, and only if it is whole.
+
+    A file that was cut would end the process.
+    """
     if _file_digest(file) != digest:
         raise ValueError(f"{file} has changed")
-    return torch_internals.load_kernels(file)
+    with _TURN:
+        if digest not in _MODULES:
+            _MODULES[digest] = torch_internals.load_kernels(file, f"ablab_{digest}")
+        return _MODULES[digest]
 
 
 def _plain_source(program: Any) -> str:
@@ -128,20 +167,32 @@ def _without_kernels(source: str, kernels: Mapping[str, tuple[str, str]]) -> str
         UnknownFormError: Something else remains than assignments of names of torch's, and the class
             whose method is the program.
     """
-    body = ast.parse(source).body
-    program = [each for each in body if isinstance(each, ast.ClassDef)]
+    program: list[ast.stmt] = []
+    others: list[Any] = []
+    for each in ast.parse(source).body:
+        match each:
+            case ast.ClassDef():
+                program.append(each)
+            case ast.Assign(targets=[ast.Name()], value=ast.Attribute()):
+                others.append(each)
+            case ast.Import() | ast.ImportFrom() | ast.Delete(targets=[ast.Name("async_compile")]):
+                pass
+            case ast.FunctionDef(name="get_args" | "benchmark_compiled_module") | ast.If():
+                pass  # its benchmark
+            case ast.Assign(value=ast.Call(func)) | ast.Expr(ast.Call(func)):
+                if not ast.unparse(func).startswith(("async_compile.", "AsyncCompile", "Runner")):
+                    raise UnknownFormError
+                if ast.unparse(func) == "Runner":
+                    others.append(each)
+            case _:
+                raise UnknownFormError
     if len(program) != 1:
         raise UnknownFormError
     used = {node.id for node in ast.walk(program[0]) if isinstance(node, ast.Name)}
-    named: list[ast.stmt] = []
-    ends: list[ast.stmt] = []
-    for each in body:
-        match each:
-            case ast.Assign(targets=[ast.Name(name)], value=ast.Attribute()) if name in used:
-                named.append(each)
-            case ast.Assign(targets=[ast.Name("runner" | "call")]):
-                ends.append(each)
-    code = ast.Module([*named, *program, *ends], [])
+    ends = ("runner", "call")
+    named = {each.targets[0].id: each for each in others}
+    begin = [each for name, each in named.items() if name in used and name not in ends]
+    code = ast.Module([*begin, *program, *(named[name] for name in ends)], [])
     _check_names(code, kernels)
     return ast.unparse(code)
 
@@ -158,44 +209,63 @@ def _check_names(code: ast.Module, kernels: Mapping[str, tuple[str, str]]) -> No
     for node in ast.walk(code):
         if isinstance(node, ast.Import | ast.ImportFrom):
             raise UnknownFormError
-        if not isinstance(node, ast.Attribute) or not isinstance(node.value, ast.Name):
-            continue
-        if node.value.id == "extern_kernels" and node.attr not in _PRODUCTS:
+        if isinstance(node, ast.Attribute) and not _is_there(ast.unparse(node)):
             raise UnknownFormError
-        if node.value.id == "inductor_ops":  # some are defined by the compiler's modules
-            raise UnknownFormError
+
+
+def _is_there(name: str) -> bool:
+    """Whether a dotted name is one of torch itself: its compiler's modules define others."""
+    if name.startswith("extern_kernels."):
+        return name.removeprefix("extern_kernels.") in _PRODUCTS
+    if name.startswith("torch.ops."):
+        return (name + ".").startswith(("torch.ops.aten.", "torch.ops.mkldnn."))
+    return not name.startswith("inductor_ops.")
 
 
 def _process() -> list[str]:
     """Settings of the process that programs depend on."""
     names = sorted(name for name in os.environ if name.startswith(_VARIABLES) and name != _FOLDER)
-    return [
-        torch.__version__, str(torch.version.git_version), sys.version,
-        *(f"{name}={os.environ[name]}" for name in names),
-        str(torch.get_num_threads()), str(torch.get_default_dtype()),
-        torch.get_float32_matmul_precision(),
-        str(torch.are_deterministic_algorithms_enabled()), str(torch.backends.mkldnn.enabled),
-        str(torch.is_autocast_enabled("cpu")),
+    utils: Any = torch.utils
+    backends: Any = torch.backends
+    settings = [
+        torch.get_num_threads(), torch.get_default_dtype(), torch.is_autocast_enabled("cpu"),
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+        utils.deterministic.fill_uninitialized_memory,
+        backends.fp32_precision, backends.mkldnn.matmul.fp32_precision, backends.mkldnn.enabled,
+        # The kernels of attention, on CPUs too.
+        backends.cuda.flash_sdp_enabled(), backends.cuda.math_sdp_enabled(),
+        backends.cuda.mem_efficient_sdp_enabled(),
     ]  # fmt: skip
+    versions = [torch.__version__, str(torch.version.git_version), sys.version]
+    return [*versions, *(f"{name}={os.environ[name]}" for name in names), *map(str, settings)]
+
+
+def _files() -> list[Path]:
+    return [file for room in _ROOMS for file in sorted((_ROOT / room).rglob("*.py"))]
 
 
 def _source_digest() -> str | None:
     """The digest of ablab's source; None if it is not in files."""
-    root = Path(__file__).parent.parent
-    files = [file for room in _ROOMS for file in sorted((root / room).rglob("*.py"))]
+    files = _files()
     digest = hashlib.sha256()
     try:
         for file in files:
-            digest.update(f"{file.relative_to(root)}\0".encode() + file.read_bytes() + b"\0")
+            digest.update(f"{file.relative_to(_ROOT)}\0".encode() + file.read_bytes() + b"\0")
     except OSError:
         return None
     return digest.hexdigest() if files else None
 
 
-_SOURCE = _source_digest()  # when it is loaded; later it may be edited
+_SOURCE, _READ = _source_digest(), time.time()  # of what is loaded: it may be edited later
 
 
-@lru_cache(maxsize=1)
+def _was_edited() -> bool:
+    """Whether source has changed since its digest was taken; modules are loaded when used."""
+    return any(file.stat().st_mtime > _READ for file in _files())
+
+
+@cache
 def _processor() -> str:
     """The processor's kind and instructions, for which kernels are built."""
     parts = [platform.machine(), platform.processor(), torch.backends.cpu.get_cpu_capability()]

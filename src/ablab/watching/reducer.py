@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ablab.config.own_parts import check_arguments, part_error
+from ablab.train.stored_programs import are_shipped
 from ablab.watching.names import FAMILIES, MODEL, REDUCERS
 
 Given = Literal["rows", "tensor", "matrices", "answers", "update", "gradients"]
@@ -118,7 +119,7 @@ class Reducer:
     @property
     def is_shipped(self) -> bool:
         """Whether it is ablab's own, and not a user's function."""
-        return ":" not in self.name
+        return are_shipped(self.function)
 
     def fits(self, place: Place) -> bool:
         """Whether the reducer has a column for a place."""

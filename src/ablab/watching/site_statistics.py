@@ -66,7 +66,9 @@ class SiteStatistics(TapReducer):
         self.gradient_sites = frozenset(
             name for family, name in self._reducers if family == "activation_grad"
         )
-        text = "\n".join([type(row_pass).__name__, *(each.name for each in self._columns)])
+        hiding = sorted(name for name, site in sites.items() if site.is_hiding)
+        names = [each.name for each in self._columns]
+        text = "\n".join([type(row_pass).__name__, *names, "hiding", *hiding])
         self.key = hashlib.sha256(text.encode()).hexdigest()
         self.lasting = all(each.reducer.is_shipped for each in self._columns)
         self._row_reducers = list(

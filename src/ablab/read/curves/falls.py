@@ -47,7 +47,7 @@ def form_of_fall(view: View, first: int, last: int) -> tuple[str, float | None]:
     Returns:
         The form (``exponential``, ``power law`` or ``neither``), and its rate: the number of steps
         in which the curve halves, on average if it is neither, or the (negative) exponent. The rate
-        is None if there are fewer than three values, or the line does not fall.
+        is None if there are fewer than three values, or the line is flat.
     """
     y = view.filled[first : last + 1]
     # What comes after nine tenths of the fall may belong to the level that it leads to.

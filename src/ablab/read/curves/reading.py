@@ -44,7 +44,7 @@ class Descent:
         form: ``exponential`` (the logarithm of the curve is linear in the step) or ``power law``
             (linear in the logarithm of the step), whichever fits better; ``neither`` if none does.
         rate: The number of steps in which the value halves, on average if it is neither; for a
-            power law, the exponent. None if it has too few values to tell.
+            power law, the exponent. None if it has too few values to tell, or none.
         confidence: The confidence, from 0 to 1.
     """
 
