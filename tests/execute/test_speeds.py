@@ -97,6 +97,17 @@ def test_a_program_compiles_once(path):
     assert speeds.compile_seconds(TWICE, COMPILED) > cold
 
 
+def test_a_program_that_was_loaded_tells_nothing_of_compiling(path):
+    speeds = Speeds(path)
+    cold = speeds.compile_seconds(SMALL, COMPILED)
+    speeds.note_compiled(TWICE, COMPILED, 0.003)
+    assert speeds.compile_seconds(SMALL, COMPILED) == cold
+    speeds.note_compiled(SMALL, COMPILED, cold)
+    stored = speeds.compile_seconds(SMALL, COMPILED)
+    speeds.note_compiled(SMALL, COMPILED, 0.003)
+    assert speeds.compile_seconds(SMALL, COMPILED) < stored < cold
+
+
 def test_estimates_are_kept_beside_what_they_came_to(path):
     speeds = Speeds(path)
     for number in range(60):

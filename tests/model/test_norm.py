@@ -134,3 +134,15 @@ def test_torchs_norms_do_not_get_the_bias_as_eps(name):
     norm = create_norm(f"torch.nn:{name}", 8, True, None)  # a stored model is loaded
     with pytest.raises(InputError, match="would get the bias as eps"):
         check_norms(nn.Sequential(norm))
+
+
+def test_an_output_norm_of_another_epsilon_is_another_model():
+    """1e-5 is the default of layer norm, and not of the Frobenius norm before the logits."""
+    models = [
+        TransformerConfig(norm="layer", output_norm={"kind": "frobenius"}, **eps)
+        for eps in ({"norm_eps": 1e-5}, {}, {"norm_eps": 1e-12})
+    ]
+    assert models[0].resolved_output_norm[2] == 1e-5 and models[1].resolved_output_norm[2] is None
+    assert models[0].identity() != models[1].identity()
+    plain = TransformerConfig(norm="layer").identity()
+    assert TransformerConfig(norm="layer", norm_eps=1e-5).identity() == plain

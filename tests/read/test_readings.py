@@ -1,6 +1,7 @@
 """Readings are cached; what was cached never outlives the data that it was made of."""
 
 import json
+import math
 from dataclasses import replace
 
 import polars as pl
@@ -57,6 +58,23 @@ def test_readings_cached_by_earlier_releases_or_damaged_are_not_used(stored):
         with store.index.transaction() as connection:
             connection.execute("UPDATE readings SET edition = ?, reading = ?", (edition, other))
         assert experiment_readings(store, record, [run]) == right
+
+
+def test_a_reading_that_json_cannot_hold_is_not_cached(stored, monkeypatch):
+    """An index with NaN is damaged, and no store has one because of a curve."""
+    store, record, run = stored
+    right = readings.read_frame
+
+    def with_nan(*args, **more):
+        return {key: replace(each, noise=math.nan) for key, each in right(*args, **more).items()}
+
+    monkeypatch.setattr(readings, "read_frame", with_nan)
+    assert math.isnan(experiment_readings(store, record, [run])[run.run].noise)
+    assert not store.index.rows("SELECT * FROM readings")
+    assert store.index.damage() == []
+    monkeypatch.setattr(readings, "read_frame", right)
+    assert experiment_readings(store, record, [run])[run.run].noise >= 0
+    assert len(store.index.rows("SELECT * FROM readings")) == 1
 
 
 def test_a_reading_for_other_levels_is_not_used(stored):
