@@ -7,7 +7,7 @@ import pytest
 
 from ablab.read.effects.stored import experiment_effects
 from ablab.read.halving import judge_rung
-from ablab.read.halving_report import halving_report, rung_sentence
+from ablab.read.halving_report import _few, halving_report, rung_sentence
 from ablab.read.measured import measured_values
 from ablab.read.measures import measure_table
 from ablab.read.verdicts import verdicts
@@ -57,6 +57,12 @@ def late_leaver(keys, seed, steps):
 
 def outcomes(decisions):
     return [each.outcome for each in decisions]
+
+
+def test_a_line_names_a_few_of_many_variants():
+    names = [f"d_model {width}" for width in range(9)]
+    assert _few(names[:6]) == ", ".join(names[:6])
+    assert _few(names) == "d_model 0, d_model 1, d_model 2, d_model 3, d_model 4 and 4 others"
 
 
 def test_a_late_leaver_goes_on_and_a_slow_one_is_paused(tmp_path):

@@ -21,6 +21,7 @@ from ablab.store.store import ExperimentRecord, RunRecord, Store
 _WORDS = {"goes on": "goes on", "late": "goes on (late)", "paused": "paused", "ended": "has ended",
           "not judged": "not judged"}  # fmt: skip
 RESUME = "halving=null"
+_FEW = 6  # variants that are named in a line
 """The override with which the paused runs resume."""
 
 
@@ -142,8 +143,15 @@ def rung_sentence(store: Store, record: ExperimentRecord, decisions: Sequence[Ru
     text = f"halving at step {decisions[0].rung:,}: {on} of {counted(len(decisions), 'variant')}"
     text += f" {'goes' if on == 1 else 'go'} on"
     if late:
-        text += f", {', '.join(late)} on a plateau that others have left"
-    return text + (f"; paused: {', '.join(paused)}" if paused else "")
+        text += f", {_few(late)} on a plateau that others have left"
+    return text + (f"; paused: {_few(paused)}" if paused else "")
+
+
+def _few(names: Sequence[str]) -> str:
+    """The first of many names, and how many others there are."""
+    if len(names) <= _FEW:
+        return ", ".join(names)
+    return f"{', '.join(names[: _FEW - 1])} and {len(names) - _FEW + 1} others"
 
 
 def _names(store: Store, record: ExperimentRecord, runs: Sequence[RunRecord]) -> list[str]:
