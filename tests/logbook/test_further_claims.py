@@ -101,6 +101,21 @@ def test_added_seeds_say_how_many_there_are(recipe, tmp_path):
     assert "it is above zero" not in claims, "it is held anyway"
 
 
+def test_a_settled_claim_stays_settled_while_further_seeds_are_trained(recipe, tmp_path):
+    lab = tmp_path / "lab"
+    store = filled(lab, recipe)
+    seeds = settling_seeds(ablab.experiment(recipe).definition, last=20)
+    asked = ablab.experiment(recipe, seeds=seeds)
+    fill_experiment(lab, asked.with_seeds({0: 20, 1: 2, 2: 20}), curve)
+    last = [r.run for r in store.runs() if r.seed == 19 and r.variant["model.d_model"] == 32]
+    with store.index.transaction() as connection:
+        connection.execute("UPDATE runs SET step = 10 WHERE id = ?", last)
+    (added,) = further([store], recipe).further
+    claims = {claim.expectation.text: claim for claim in added.claims}
+    assert not claims["wider is better"].complete
+    assert claims["wider is better"].state == "held"
+
+
 def test_the_page_and_the_table_have_them(recipe, tmp_path):
     lab, other = tmp_path / "lab", tmp_path / "other"
     stores = [filled(lab, recipe), filled(other, recipe, size="full")]

@@ -58,13 +58,16 @@ def _without_seeds(definition: Mapping[str, Any]) -> str:
 
 
 def _about_open(usual: RecipeClaims, other: RecipeClaims) -> RecipeClaims:
-    """Other claims of a recipe, without those that are decided as usual or not complete."""
+    """Other claims of a recipe, without those that are decided as usual or not complete.
+
+    With added seeds, a claim that is settled stays so while runs of further seeds have not ended.
+    """
     states = {each.expectation.sentence: each.state for each in usual.claims}
     claims = [
         claim
         for claim in other.claims
         if claim.verdict is not None
-        and claim.complete
+        and (claim.complete or (other.seeds_added and claim.verdict.outcome != "undecided"))
         and states.get(claim.expectation.sentence) in _UNSETTLED
     ]
     return replace(other, claims=tuple(claims))
