@@ -282,7 +282,7 @@ def _look(
             if chance < settling.give_up:
                 said = (
                     f"given up after {seeds} seeds: up to {settling.last}, they would settle this "
-                    f"with a chance of about {_percent(chance)}"
+                    f"with a chance of {_percent(chance)}"
                 )
                 return Question(text, found, "given up", seeds, p, 0, runs, said)
     raise AssertionError("the last look ends it")
@@ -306,7 +306,7 @@ def _open(seeds: int, settling: Settling) -> str:
 
 
 def _percent(chance: float) -> str:
-    return "less than 1%" if chance < 0.01 else f"{chance:.0%}"
+    return "less than 1%" if chance < 0.01 else f"about {chance:.0%}"
 
 
 def _settle_effects(store: Store, record: ExperimentRecord) -> list[Question]:
