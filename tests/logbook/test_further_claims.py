@@ -53,6 +53,15 @@ def filled(path, recipe, **sized):
     return fill_experiment(path, ablab.experiment(recipe, **sized), curve)[0]
 
 
+def with_added_seeds(path, recipe):
+    """A store with the usual size, and with 20 seeds of the narrowest and the widest variant."""
+    store = filled(path, recipe)
+    seeds = settling_seeds(ablab.experiment(recipe).definition, last=20)
+    asked = ablab.experiment(recipe, seeds=seeds)
+    fill_experiment(path, asked.with_seeds({0: 20, 1: 2, 2: 20}), curve)
+    return store
+
+
 def further(stores, recipe):
     return with_further(stores, recipe, claims_of(stores, recipe, None))
 
@@ -89,11 +98,7 @@ def test_without_other_runs_nothing_is_added(recipe, tmp_path):
 
 
 def test_added_seeds_say_how_many_there_are(recipe, tmp_path):
-    lab = tmp_path / "lab"
-    store = filled(lab, recipe)
-    seeds = settling_seeds(ablab.experiment(recipe).definition, last=20)
-    asked = ablab.experiment(recipe, seeds=seeds)
-    fill_experiment(lab, asked.with_seeds({0: 20, 1: 2, 2: 20}), curve)
+    store = with_added_seeds(tmp_path / "lab", recipe)
     (added,) = further([store], recipe).further
     assert added.evidence == "seeds added, up to 20"
     claims = {claim.expectation.text: (claim.state, claim.seeds) for claim in added.claims}
@@ -102,11 +107,7 @@ def test_added_seeds_say_how_many_there_are(recipe, tmp_path):
 
 
 def test_a_settled_claim_stays_settled_while_further_seeds_are_trained(recipe, tmp_path):
-    lab = tmp_path / "lab"
-    store = filled(lab, recipe)
-    seeds = settling_seeds(ablab.experiment(recipe).definition, last=20)
-    asked = ablab.experiment(recipe, seeds=seeds)
-    fill_experiment(lab, asked.with_seeds({0: 20, 1: 2, 2: 20}), curve)
+    store = with_added_seeds(tmp_path / "lab", recipe)
     last = [r.run for r in store.runs() if r.seed == 19 and r.variant["model.d_model"] == 32]
     with store.index.transaction() as connection:
         connection.execute("UPDATE runs SET step = 10 WHERE id = ?", last)

@@ -177,7 +177,7 @@ def test_without_a_folder_nothing_is_stored_and_statistics_are_computed(monkeypa
     assert load_program("a", inputs()) is None
     with pytest.raises(CompileError):
         compile_program(function, inputs(), "a")
-    found = Programs().run("a", lambda x: {"sum": x.sum()}, inputs()[0], "a")
+    found = Programs().run("a", lambda x: {"sum": x.sum()}, inputs()[0], lambda: "a")
     assert found["sum"] == inputs()[0].sum()
 
 
@@ -318,10 +318,12 @@ def test_code_of_another_form_is_left_out_or_right(folder, other, kept):
         (lambda code: code + "\ntorch.set_flush_denormal(True)\n", False),
         (lambda code: code + "\nprepared = torch.zeros(3)\n", False),
         (lambda code: code + "\ndef helper(): pass\n", False),
+        (lambda code: code + "\nif torch.cuda.is_available():\n    runner = None\n", False),
+        (lambda code: code + "\nif __name__ == '__main__':\n    call([])\n", True),
     ],
     ids=[
         "as it is", "product", "kernel", "name", "operation", "import", "another operation",
-        "class", "setting", "value", "function",
+        "class", "setting", "value", "function", "condition", "benchmark",
     ],
 )  # fmt: skip
 def test_only_code_of_the_known_form_is_stored(tmp_path, edited, kept):

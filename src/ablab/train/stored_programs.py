@@ -175,16 +175,9 @@ def _without_kernels(source: str, kernels: Mapping[str, tuple[str, str]]) -> str
                 program.append(each)
             case ast.Assign(targets=[ast.Name()], value=ast.Attribute()):
                 others.append(each)
-            case ast.Import() | ast.ImportFrom() | ast.Delete(targets=[ast.Name("async_compile")]):
-                pass
-            case ast.FunctionDef(name="get_args" | "benchmark_compiled_module") | ast.If():
-                pass  # its benchmark
-            case ast.Assign(value=ast.Call(func)) | ast.Expr(ast.Call(func)):
-                if not ast.unparse(func).startswith(("async_compile.", "AsyncCompile", "Runner")):
-                    raise UnknownFormError
-                if ast.unparse(func) == "Runner":
-                    others.append(each)
-            case _:
+            case ast.Assign(targets=[ast.Name()], value=ast.Call(ast.Name("Runner"))):
+                others.append(each)
+            case _ if not _is_left_out(each):
                 raise UnknownFormError
     if len(program) != 1:
         raise UnknownFormError
@@ -195,6 +188,20 @@ def _without_kernels(source: str, kernels: Mapping[str, tuple[str, str]]) -> str
     code = ast.Module([*begin, *program, *(named[name] for name in ends)], [])
     _check_names(code, kernels)
     return ast.unparse(code)
+
+
+def _is_left_out(statement: ast.stmt) -> bool:
+    """Whether a statement imports, builds kernels, or is part of the benchmark of a program."""
+    match statement:
+        case ast.Assign(value=ast.Call(called)) | ast.Expr(ast.Call(called)):
+            return ast.unparse(called).startswith(("async_compile.", "AsyncCompile"))
+        case ast.Delete(targets=[ast.Name(name)]):
+            return name == "async_compile"
+        case ast.If(test):
+            return ast.unparse(test) == "__name__ == '__main__'"
+        case ast.FunctionDef(name):
+            return name in ("get_args", "benchmark_compiled_module")
+    return isinstance(statement, ast.Import | ast.ImportFrom)
 
 
 def _check_names(code: ast.Module, kernels: Mapping[str, tuple[str, str]]) -> None:

@@ -21,7 +21,7 @@ class Programs:
         self._programs: dict[Any, Program | None] = {}
 
     def run(
-        self, key: Any, function: Function, x: Tensor, definition: str | None
+        self, key: Any, function: Function, x: Tensor, define: Callable[[], str | None]
     ) -> dict[str, Tensor]:
         """Applies a function to a tensor.
 
@@ -29,11 +29,12 @@ class Programs:
             key: Identifies the function.
             function: A function of one tensor that consists of tensor operations only.
             x: The tensor.
-            definition: Determines the function in any process; None if it is a user's.
+            define: Gives what determines the function in any process; None if it is a user's.
+                Called once for each layout.
         """
         own = (key, x.shape, x.stride(), x.dtype, x.device, torch.get_num_threads())
         if own not in self._programs:
-            self._programs[own] = _compiled(function, x, definition)
+            self._programs[own] = _compiled(function, x, define())
         program = self._programs[own]
         return function(x) if program is None else program([x])
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -141,7 +142,8 @@ class SiteStatistics(TapReducer):
         if self._programs is None:
             found = reduce(x)
         else:
-            found = self._programs.run(asked, reduce, x, self._definition(parts, others, hides))
+            define = partial(self._definition, parts, others, hides)
+            found = self._programs.run(asked, reduce, x, define)
         if self._eager:
             self._last = (x, (asked, x._version), found)
         return found
