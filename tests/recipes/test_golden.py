@@ -37,8 +37,14 @@ def test_recipes_train_as_they_did(recipe, request):
 @pytest.mark.parametrize("recipe", PRECISE)
 def test_in_float64_they_do_on_any_processor(recipe):
     golden = GOLDEN[f"{recipe} in float64"]
-    assert all(len(losses) == STEPS for losses in golden.values())
-    agree(precise_curves(recipe), golden, tolerance=1e-8)
+    found = precise_curves(recipe)
+    assert list(found) == list(golden)
+    for label, losses in golden.items():
+        assert len(losses) == STEPS
+        # A loss that is computed in single precision is one of its numbers, or the next one.
+        single = "loss.dtype=float32" in label
+        tolerance = 2 * np.finfo(np.float32).eps if single else 1e-8
+        np.testing.assert_allclose(found[label], losses, rtol=tolerance, err_msg=label)
 
 
 @pytest.mark.parametrize(
