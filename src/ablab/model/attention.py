@@ -271,7 +271,7 @@ class _Function(Pointwise):
 
     def scores(self, scores: Tensor, hidden: Tensor | None) -> Tensor:
         """The scores, zero where hidden."""
-        return scores if hidden is None else scores.masked_fill(hidden, 0.0)
+        return scores if hidden is None else torch.where(hidden, 0.0, scores)
 
     def weigh(self, scores: Tensor, length: Tensor) -> Tensor:
         """The function of each score.

@@ -45,7 +45,7 @@ class Normalised(AttentionActivation):
 
     def scores(self, scores: Tensor, hidden: Tensor | None) -> Tensor:
         """The scores with -inf where hidden."""
-        return scores if hidden is None else scores.masked_fill(hidden, -torch.inf)
+        return scores if hidden is None else torch.where(hidden, -torch.inf, scores)
 
 
 class Pointwise(AttentionActivation):
@@ -63,7 +63,7 @@ class Pointwise(AttentionActivation):
         if hidden is None:
             return self.weigh(scores, scores.new_tensor(float(scores.shape[-1])))
         length = (~hidden).sum(-1, keepdim=True).to(scores.dtype)  # (Q, 1)
-        return self.weigh(scores, length).masked_fill(hidden, 0.0)
+        return torch.where(hidden, 0.0, self.weigh(scores, length))
 
     @abstractmethod
     def weigh(
