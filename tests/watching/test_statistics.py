@@ -1,5 +1,7 @@
 """Every statistic of a two-block model beside NumPy's float64, however the step is computed."""
 
+from shutil import which
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,7 @@ from ablab.model.interventions import gradients, watch
 from ablab.model.transformer_config import TransformerConfig
 from ablab.train.method import SOLO, STACK, Method
 from ablab.train.stack import Stack, initial_model
+from ablab.watching import step_statistics
 from ablab.watching.names import FAMILIES
 from ablab.watching.step_statistics import StepStatistics
 from tests.helpers import make_run
@@ -116,15 +119,13 @@ def whole(tensors, place):
     return np.concatenate([x.reshape(-1) for x in tensors.values()])
 
 
-def compare(kind, method, compiles=False, patterns=("*",), at=lambda step: step == 4):
+def compare(kind, method, patterns=("*",), at=lambda step: step == 4):
     runs = [
         make_run(seed, model=MODELS[kind], lr=0.05, weight_decay=0.1, clip_norm=0.5)
         for seed in range(RUNS[method])
     ]
     stack = Stack(runs, None, CPU, METHODS[method])
     collector = StepStatistics(stack, patterns, at)
-    if compiles:
-        collector.compile()
     stack.collector = collector
     stack.advance(2)
     earlier = stack.theta.clone()
@@ -154,9 +155,20 @@ def compare(kind, method, compiles=False, patterns=("*",), at=lambda step: step 
     return collector.names
 
 
+@pytest.fixture(params=["native", "torch"])
+def row_pass(request, monkeypatch):
+    """Rows are reduced by the native function, or by torch's operations."""
+    if request.param == "torch":
+        monkeypatch.setattr(step_statistics, "native_reduce", lambda: None)
+    elif which("g++") is None:
+        pytest.skip("no C++ compiler")
+    else:
+        assert step_statistics.native_reduce() is not None
+
+
 @pytest.mark.parametrize("kind", ["softmax", "sigmoid"])
 @pytest.mark.parametrize("method", ["solo", "stack"])
-def test_eager_steps(kind, method):
+def test_eager_steps(kind, method, row_pass):
     names = compare(kind, method)
     entropies = [name for name in names if name.endswith("mean_entropy")]
     patterns = ["activation/blocks.0.attn.pattern/mean_entropy"]
@@ -168,7 +180,7 @@ def test_eager_steps(kind, method):
     ("kind", "method"),
     [("bare", "usual"), ("bare", "innermost, parts"), ("own", "usual"), ("own", "innermost")],
 )
-def test_what_a_compiled_step_reads(kind, method):
+def test_what_a_compiled_step_reads(kind, method, row_pass):
     # Every step is read, so that one program is compiled and not two.
     names = compare(kind, method, patterns=SOME[kind], at=lambda step: True)
     assert len(names) > len(SOME[kind])
@@ -181,7 +193,7 @@ def test_a_compiled_step_in_parts():
 
 
 @pytest.mark.compiled
-def test_all_of_a_compiled_step_in_parts():
+def test_all_of_a_compiled_step_in_parts(row_pass):
     compare("softmax", "usual")
 
 
@@ -189,11 +201,6 @@ def test_all_of_a_compiled_step_in_parts():
 @pytest.mark.parametrize("kind", ["softmax", "sigmoid"])
 def test_compiled_steps_with_the_batch_innermost(kind):
     compare(kind, "innermost")
-
-
-@pytest.mark.compiled
-def test_passes_of_an_eager_stack_compiled():
-    compare("softmax", "stack", compiles=True)
 
 
 def test_gradients_at_sites_are_finite_differences():

@@ -4,8 +4,9 @@ import torch
 
 from ablab.config import InputError
 from ablab.model.transformer_config import TransformerConfig
-from ablab.train.method import SOLO, STACK
+from ablab.train.method import SOLO, STACK, Method
 from ablab.train.stack import Stack
+from ablab.watching import step_statistics
 from ablab.watching.columns import check_patterns, every_column
 from ablab.watching.names import DEFAULT
 from ablab.watching.sites import find_sites
@@ -83,6 +84,51 @@ def test_a_narrowed_stack_goes_on_with_its_own_previous_gradients():
     np.testing.assert_allclose(
         stack.advance(1).watched, whole.advance(1).watched[[0, 2]], rtol=1e-3, atol=1e-6
     )
+
+
+def test_a_narrowed_stack_has_the_statistics_of_those_that_are_left():
+    runs = [make_run(seed) for seed in range(3)]
+    patterns = ("activation*/*", "param/*/std", "optimizer/*")
+    for method in (STACK, Method("stack", samples=8)):
+        stack, whole = (watched(runs, patterns, method=method) for _ in range(2))
+        for each in (stack, whole):
+            each.advance(3)
+        stack.narrow([0, 2])
+        np.testing.assert_allclose(
+            stack.advance(1).watched, whole.advance(1).watched[[0, 2]], rtol=1e-3, atol=1e-6
+        )
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16", "float64"])
+@pytest.mark.parametrize(
+    "method", [SOLO, STACK, Method("solo", samples=5), Method("stack", samples=5)], ids=str
+)
+def test_the_native_function_and_torchs_operations_agree(method, precision, monkeypatch):
+    model = TransformerConfig(d_model=8, n_heads=2, attention={"bias": False})
+    count = 1 if method.engine == "solo" else 2
+    runs = [make_run(seed, model=model, precision=precision) for seed in range(count)]
+    native = watched(runs, ("*",), method=method)
+    monkeypatch.setattr(step_statistics, "native_reduce", lambda: None)
+    by_torch = watched(runs, ("*",), method=method)
+    names = native.collector.names
+    assert names == by_torch.collector.names
+    for _ in range(3):
+        own, right = native.advance(1).watched, by_torch.advance(1).watched
+        wrong = ~np.isclose(own, right, rtol=2e-3, atol=2e-6, equal_nan=True)
+        assert not wrong.any(), [(names[n], own[r, n], right[r, n]) for r, n in np.argwhere(wrong)]
+    assert bool((native.theta == by_torch.theta).all())
+
+
+@pytest.mark.parametrize("method", [SOLO, STACK])
+def test_users_statistics_get_numbers_in_single_precision_and_build_no_graph(method):
+    patterns = (f"*/*/{MINE}:spread", f"activation/*resid_post/{MINE}:probed", "param/*/rms")
+    stack = watched([make_run()], (*patterns, "param/*/mean"), method=method)
+    found = dict(zip(stack.collector.names, stack.advance(1).watched[0], strict=True))
+    place = "param/embedding.weight"
+    spread = found[f"{place}/rms"] - found[f"{place}/mean"]
+    assert found[f"{place}/{MINE}:spread"] == pytest.approx(spread, rel=1e-5)
+    assert any(name.startswith("activation") and "spread" in name for name in found)
+    assert any("probed" in name for name in found)
 
 
 def test_only_what_looks_back_is_unknown_at_the_first_step():

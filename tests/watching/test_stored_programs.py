@@ -10,7 +10,6 @@ from ablab.train.compiling import compile_program, traces_only
 from ablab.train.method import Method
 from ablab.train.stack import Stack
 from ablab.train.stored_programs import are_shipped
-from ablab.watching import parameter_statistics, programs, step_statistics
 from ablab.watching.step_statistics import StepStatistics
 from tests.helpers import make_run
 
@@ -19,17 +18,14 @@ INNERMOST = Method("stack", True, "innermost", "plain", rows=1)
 USUAL = Method("stack", True, rows=1)
 STACK = Method("stack")
 MINE = "tests.watching.my_reducers:largest"
-MODULES = (compiled_gradients, parameter_statistics, programs)
 
 
-def trained(method, patterns=(), steps=4, compiles=False, **settings):
+def trained(method, patterns=(), steps=4, **settings):
     """Losses, parameters and watched values of two runs, as if in a new process."""
     compiled_gradients._PROGRAMS.clear()
     stack = Stack([make_run(seed, **settings) for seed in (0, 1)], None, CPU, method)
     if patterns:
         stack.collector = StepStatistics(stack, patterns, lambda step: True)
-        if compiles:
-            stack.collector.compile()
     rows = [stack.advance(1) for _ in range(steps)]
     watched = [] if not patterns else [row.watched for row in rows]
     return [stack.theta.numpy(), *(row.losses for row in rows), *watched]
@@ -56,9 +52,8 @@ def counts(monkeypatch):
         kept[address(definition, examples)] = program
         return program
 
-    for module in MODULES:
-        monkeypatch.setattr(module, "compile_program", compiled)
-        monkeypatch.setattr(module, "load_program", load)
+    monkeypatch.setattr(compiled_gradients, "compile_program", compiled)
+    monkeypatch.setattr(compiled_gradients, "load_program", load)
     return counted
 
 
@@ -88,25 +83,7 @@ def test_a_stack_and_its_statistics_are_one_stored_program(counts, method):
     assert counts == {"compiled": 2, "loaded": 1}
 
 
-def test_so_are_the_reductions_of_an_eager_stack(counts, monkeypatch):
-    monkeypatch.setattr(step_statistics, "_MANY", 1)
-    patterns = ("activation/*.mlp.*/rms", "param/*/rms", "grad/*/mean_norm")
-    first = trained(STACK, patterns, compiles=True)
-    compiled = counts["compiled"]
-    again = trained(STACK, patterns, compiles=True)
-    assert compiled > 1 and counts == {"compiled": compiled, "loaded": compiled}
-    assert all(np.array_equal(one, other) for one, other in zip(first, again, strict=True))
-
-
-@pytest.mark.parametrize("patterns", [(f"activation/logits/{MINE}",), (f"param/*/{MINE}",)])
-def test_a_users_statistic_is_traced_every_time(counts, monkeypatch, patterns):
-    monkeypatch.setattr(step_statistics, "_MANY", 0)
-    trained(STACK, patterns, steps=1, compiles=True)
-    trained(STACK, patterns, steps=1, compiles=True)
-    assert counts["compiled"] >= 2 and counts["loaded"] == 0
-
-
-def test_so_is_a_users_loss_and_a_users_statistic_of_a_compiled_stack(counts):
+def test_a_users_loss_and_a_users_statistic_are_traced_every_time(counts):
     mine = {"loss": "tests.train.my_losses:by_token"}
     run = make_run(**mine)
     assert not run.program_is_shipped and make_run().program_is_shipped

@@ -9,7 +9,6 @@ import polars as pl
 from torch import Tensor
 
 from ablab.config import InputError, Problem, counted
-from ablab.execute.options import Compiling
 from ablab.store.artifacts import check_space, save_artifact
 from ablab.store.run_rows import segments_of_runs
 from ablab.store.samples import queried_sample, save_samples
@@ -28,31 +27,13 @@ from ablab.watching.sites import find_sites
 from ablab.watching.step_statistics import StepStatistics
 from ablab.watching.watchable import watchable
 
-# An eager stack compiles its statistics if there are more than this many values to compute.
-_COMPILE_ABOVE = 1_000_000
 
-
-def make_collector(
-    stack: Stack, watch: WatchConfig, compiling: Compiling
-) -> StatisticsCollector | None:
-    """Collects a stack's statistics; None if no statistics are requested.
-
-    Args:
-        stack: The stack.
-        watch: What is watched.
-        compiling: Whether to compile the statistics; ``auto`` compiles them if there are many.
-    """
+def make_collector(stack: Stack, watch: WatchConfig) -> StatisticsCollector | None:
+    """Collects a stack's statistics; None if no statistics are requested."""
     every, last = watch.every, stack.config.steps
     if not watch.statistics:
         return None
-    collector = StepStatistics(
-        stack, watch.statistics, lambda step: logs(step, every) or step == last
-    )
-    left = sum(logs(step, every) for step in range(stack.step + 1, last + 1))
-    worth = compiling == "auto" and len(collector.names) * left > _COMPILE_ABOVE
-    if compiling == "on" or worth:
-        collector.compile()
-    return collector
+    return StepStatistics(stack, watch.statistics, lambda step: logs(step, every) or step == last)
 
 
 def make_observers(
@@ -93,7 +74,7 @@ def make_observers(
                 watch.recorder,
                 lambda incident: save_incident(store, incident),
                 report_failure,
-                lambda side: make_collector(side, watch, "off"),
+                lambda side: make_collector(side, watch),
             )
         )
     return observers

@@ -252,7 +252,7 @@ class _Replay:
             if not watched:  # tapping sites may have changed how attention was computed
                 return None
             watch = WatchConfig(every=watched["every"], statistics=tuple(watched["statistics"]))
-            return make_collector(stack, watch, "off")
+            return make_collector(stack, watch)
 
         def stack_of(width: int, method: Method) -> Stack:
             states = None if state is None else [state] * width

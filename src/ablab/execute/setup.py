@@ -85,10 +85,9 @@ def set_up(
     runs, states = [run for run, _ in left], [state for _, state in left]
     begun = [run for run, state in left if state is not None]
     before = list(last_methods(queue.store, begun).values())
-    method, compiling = claim.planned.method, queue.plan.compiling
-    fallback = claim.planned.fallback
+    method, fallback = claim.planned.method, claim.planned.fallback
     if waits and fallback is not None:
-        method, compiling, fallback = _of_several(fallback, len(left)), "off", None
+        method, fallback = _of_several(fallback, len(left)), None
     if len(left) == 1 and method.vmapped and not method.compiled and method not in before:
         method = SOLO
     stack = Stack(runs, states, torch.device(queue.plan.device), SOLO if apart else method)
@@ -96,7 +95,7 @@ def set_up(
     assert isinstance(watch, WatchConfig), "the runs of an experiment have a watch section"
 
     def collector(stack: Stack) -> StatisticsCollector | None:
-        return make_collector(stack, watch, compiling)
+        return make_collector(stack, watch)
 
     def verified() -> Verified:
         # Compiling takes up to a minute.

@@ -86,7 +86,7 @@ def _address(definition: str, examples: Sequence[Tensor]) -> Path | None:
     if _SOURCE is None or torch_internals.compiler_has_own_settings():
         return None
     layouts = [f"{tuple(each.shape)} {each.stride()} {each.dtype}" for each in examples]
-    parts = [_EDITION, definition, layouts, _process(), _SOURCE, _processor()]
+    parts = [_EDITION, definition, layouts, _process(), _SOURCE, processor()]
     digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
     return torch_internals.programs_folder() / "ablab" / "programs" / f"{digest}.json"
 
@@ -273,7 +273,7 @@ def _was_edited() -> bool:
 
 
 @cache
-def _processor() -> str:
+def processor() -> str:
     """The processor's kind and instructions, for which kernels are built."""
     parts = [platform.machine(), platform.processor(), torch.backends.cpu.get_cpu_capability()]
     with suppress(OSError):

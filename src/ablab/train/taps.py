@@ -7,7 +7,6 @@ fused kernel, because fused kernels do not expose them.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -65,6 +64,7 @@ class PassTaps:
 
     def __init__(self, tap_reducer: TapReducer, targets: Tensor, share: float) -> None:
         self._tap_reducer, self._targets, self._share = tap_reducer, targets, share
+        self._kind = targets.device.type
         self.tapped: Tapped = {}
         self._seen: set[str] = set()
 
@@ -83,20 +83,26 @@ class PassTaps:
         if site in self._seen:  # the model uses this module again
             return
         self._seen.add(site)
-        tap_reducer, targets, share = self._tap_reducer, self._targets, self._share
-        with torch.no_grad(), _no_autocast(x):
-            self.tapped |= tap_reducer.forward(site, view(x.detach()), targets)
+        tap_reducer, share = self._tap_reducer, self._share
+        with torch.no_grad():  # a user's statistic may use parameters
+            self._read(tap_reducer.forward, site, view(x.detach()))
         if site not in tap_reducer.gradient_sites or not x.requires_grad:
             return
 
         def read_gradient(grad: Tensor) -> None:
-            with torch.no_grad(), _no_autocast(grad):
-                own = view(grad.detach())
-                self.tapped |= tap_reducer.backward(
-                    site, own if share == 1 else own * share, targets
-                )
+            own = view(grad.detach())
+            self._read(tap_reducer.backward, site, own if share == 1 else own * share)
 
         x.register_hook(read_gradient)  # type: ignore[no-untyped-call]
+
+    def _read(self, reduce: Callable[[str, Tensor, Tensor], Tapped], site: str, x: Tensor) -> None:
+        """Reduces a detached tensor; not in bfloat16 if autocast is enabled."""
+        if torch.is_autocast_enabled(self._kind):
+            with torch.autocast(self._kind, enabled=False):
+                found = reduce(site, x, self._targets)
+        else:
+            found = reduce(site, x, self._targets)
+        self.tapped.update(found)
 
     def _tap(self, site: str, vmapped: bool) -> Callable[[Tensor], Tensor]:
         def alone(x: Tensor) -> Tensor:
@@ -114,15 +120,6 @@ class PassTaps:
             return result
 
         return stacked if vmapped else alone
-
-
-def _no_autocast(x: Tensor) -> AbstractContextManager[None]:
-    """Disables autocast, so that reductions of bfloat16 tensors do not use bfloat16."""
-    kind = x.device.type
-    if not torch.is_autocast_enabled(kind):
-        return nullcontext()
-    off: AbstractContextManager[None] = torch.autocast(kind, enabled=False)
-    return off
 
 
 class _Seen(torch.autograd.Function):

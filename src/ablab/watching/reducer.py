@@ -121,6 +121,21 @@ class Reducer:
         """Whether it is ablab's own, and not a user's function."""
         return are_shipped(self.function)
 
+    def of_numbers(self, numbers: Rows | Products) -> Tensor:
+        """The statistic of :class:`Rows` or :class:`Products`.
+
+        A user's function receives them in single precision, however they were computed.
+        """
+        if not self.is_shipped:
+            single: dict[str, Any] = {
+                name: value.to(torch.float32)
+                for name, value in vars(numbers).items()
+                if isinstance(value, Tensor)
+            }
+            numbers = replace(numbers, **single)
+        found: Tensor = self.function(numbers)
+        return found
+
     def fits(self, place: Place) -> bool:
         """Whether the reducer has a column for a place."""
         return place.family in self.families and self.applies(place)

@@ -9,25 +9,48 @@ from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from ablab.watching.reducer import Rows
 
 PARTS = ("norms", "total", "largest", "zeros")
+_MASKED = -3e38  # values below it are -inf, and so masked
 
 
 class RowPass(ABC):
-    """An implementation of the pass; all agree up to rounding."""
+    """An implementation of the pass; all agree up to rounding.
+
+    Attributes:
+        is_traceable: Whether it consists of torch's operations, which a compiler can fuse.
+        also: Reducers of complete tensors that the same pass can compute; their names are parts.
+    """
+
+    is_traceable: bool = True
+    also: frozenset[str] = frozenset()
 
     @abstractmethod
-    def reduce(self, x: Tensor, parts: frozenset[str]) -> dict[str, Tensor]:
-        """Computes the requested parts of a tensor (W, …, D)."""
+    def reduce(self, x: Tensor, parts: frozenset[str], hides: bool = False) -> dict[str, Tensor]:
+        """Computes the requested parts of a tensor (W, …, D).
+
+        Args:
+            x: The tensor.
+            parts: What is requested.
+            hides: Whether entries of -inf count as zeros.
+        """
+
+
+def _shown(x: Tensor, hides: bool) -> Tensor:
+    """The tensor as rows: masked entries are zeros, and one number per sample is a row."""
+    x = F.threshold(x, _MASKED, 0.0) if hides else x
+    return x.unsqueeze(-1) if x.ndim < 3 else x
 
 
 class TracedRows(RowPass):
     """Plain operations on rows, which a compiler fuses into one loop."""
 
-    def reduce(self, x: Tensor, parts: frozenset[str]) -> dict[str, Tensor]:
+    def reduce(self, x: Tensor, parts: frozenset[str], hides: bool = False) -> dict[str, Tensor]:
         """Computes the requested parts of a tensor (W, …, D)."""
+        x = _shown(x, hides)
         found = {}
         if "norms" in parts:
             found["norms"] = x.square().sum(-1).sqrt()
@@ -43,8 +66,9 @@ class TracedRows(RowPass):
 class EagerRows(RowPass):
     """The fastest eager torch reduction for each part."""
 
-    def reduce(self, x: Tensor, parts: frozenset[str]) -> dict[str, Tensor]:
+    def reduce(self, x: Tensor, parts: frozenset[str], hides: bool = False) -> dict[str, Tensor]:
         """Computes the requested parts of a tensor (W, …, D)."""
+        x = _shown(x, hides)
         runs, axes = x.shape[0], tuple(range(1, x.ndim))
         found = {}
         if "norms" in parts:
@@ -63,7 +87,7 @@ class EagerRows(RowPass):
 class FlatRows(RowPass):
     """Eager reductions for matrices of parameters, with one result per row (m = N)."""
 
-    def reduce(self, x: Tensor, parts: frozenset[str]) -> dict[str, Tensor]:
+    def reduce(self, x: Tensor, parts: frozenset[str], hides: bool = False) -> dict[str, Tensor]:
         """Computes the requested parts of a tensor (W, …, D)."""
         found = {}
         if "norms" in parts:

@@ -1,26 +1,23 @@
 """Statistics of activations and their gradients. Axes: W, B, T, P predicted positions, V."""
 
 import hashlib
-import json
-from collections.abc import Callable, Collection, Mapping, Sequence
-from functools import partial
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from ablab.train.method import Method
 from ablab.train.taps import MEAN, Tapped, TapReducer
 from ablab.watching.column_buffer import ColumnBuffer
 from ablab.watching.columns import Column
-from ablab.watching.programs import Programs
+from ablab.watching.native_rows import Reduce
 from ablab.watching.reducer import Reducer
-from ablab.watching.rows import EagerRows, RowPass, parts_for, rows_from
+from ablab.watching.rows import RowPass, parts_for, rows_from
+from ablab.watching.site_sums import NativeSums, TorchSums
 from ablab.watching.sites import Site
 
 ACTIVATIONS = ("activation", "activation_grad")
-_MASKED = -3e38  # values below it are -inf, and so masked
 _FULL = "full"  # a tensor that is not reduced yet
 
 
@@ -34,10 +31,10 @@ class SiteStatistics(TapReducer):
         predicted: The positions whose token is predicted.
         batch: The number of samples in the complete batch (B).
         row_pass: The implementation of the pass over a tensor.
+        native: The native function that finishes what passes give; None for torch's operations.
         method: How gradients are computed. In an eager pass, tensors hold values, and a tensor that
             two successive sites share is reduced once. Where a batch is processed in parts,
             reducers that are not means over samples are applied to the complete tensor at the end.
-        compiles: Whether the reductions of each tensor are compiled, in an eager pass.
     """
 
     def __init__(
@@ -47,22 +44,21 @@ class SiteStatistics(TapReducer):
         predicted: slice,
         batch: int,
         row_pass: RowPass,
+        native: Reduce | None,
         method: Method,
-        compiles: bool = False,
     ) -> None:
         self._columns = [each for each in columns if each.place.family in ACTIVATIONS]
         self._sites, self._predicted, self._row_pass = sites, predicted, row_pass
         self._batch, self._eager = batch, not method.compiled
-        self._programs = Programs() if compiles and self._eager else None
         self._in_parts = method.samples is not None
         self._reducers: dict[tuple[str, str], list[Reducer]] = {}
         for column in self._columns:
             key = (column.place.family, column.place.name)
             self._reducers.setdefault(key, []).append(column.reducer)
-        self._parts = {
-            key: parts_for([each.name for each in reducers if each.given == "rows"])
-            for key, reducers in self._reducers.items()
-        }
+        self._plans: dict[tuple[str, str], _Plan] = {}
+        for (family, site), reducers in self._reducers.items():
+            hides = family == "activation" and sites[site].is_hiding
+            self._plans[family, site] = _plan(f"{family}/{site}", reducers, hides, row_pass.also)
         self.sites = frozenset(name for _, name in self._reducers)
         self.gradient_sites = frozenset(
             name for family, name in self._reducers if family == "activation_grad"
@@ -79,7 +75,8 @@ class SiteStatistics(TapReducer):
                 if each.reducer.given == "rows"
             }.values()
         )
-        self._orders: dict[tuple[int, ...], Tensor] = {}
+        places = [plan.place for plan in self._plans.values() if plan.parts]
+        self._site_sums = TorchSums(places) if native is None else NativeSums(native, places)
         self._count: Tensor | None = None
         self._last: tuple[Tensor, Any, dict[str, Tensor]] | None = None
 
@@ -91,72 +88,48 @@ class SiteStatistics(TapReducer):
         """Reduces the gradient of an activation."""
         return self._reduce("activation_grad", site, grad, targets)
 
-    def stay_eager(self) -> None:
-        """Stops compiling the reductions of single tensors."""
-        if self._programs is not None:
-            self._programs, self._row_pass = None, EagerRows()
-
     def forget(self) -> None:
         """Releases the tensor that was reduced last."""
         self._last = None
 
     def _reduce(self, family: str, site: str, x: Tensor, targets: Tensor) -> Tapped:
-        reducers = self._reducers.get((family, site), [])
-        place = f"{family}/{site}"
+        plan = self._plans.get((family, site))
+        if plan is None:
+            return {}
         tapped: Tapped = {}
-        if any(each.given in ("rows", "tensor", "matrices") for each in reducers):
-            for name, value in self._reductions(family, site, x).items():
-                is_mean = name.startswith(MEAN)
-                plain = name.removeprefix(MEAN)
-                tapped[f"{MEAN if is_mean else ''}{place}|{plain}"] = value
-        for each in reducers:
-            if each.given == "answers":
-                shown = x[:, :, self._predicted]
-                tapped[f"{MEAN}{place}|{each.name}"] = per_run(each.function, shown, targets)
+        if plan.parts or plan.others:
+            found = self._reductions(plan, x)
+            tapped = {plan.names.get(name) or plan.name(name): found[name] for name in found}
+        for each in plan.answers:
+            shown = x[:, :, self._predicted]
+            tapped[plan.name(f"{MEAN}{each.name}")] = per_run(each.function, shown, targets)
         return tapped
 
-    def _reductions(self, family: str, site: str, x: Tensor) -> dict[str, Tensor]:
+    def _reductions(self, plan: "_Plan", x: Tensor) -> dict[str, Tensor]:
         """The reductions that need only the tensor itself, by name of part or reducer."""
-        parts = self._parts[family, site]
-        others = [
-            each for each in self._reducers[family, site] if each.given in ("tensor", "matrices")
-        ]
-        hides = family == "activation" and self._sites[site].is_hiding
-        asked = (parts, tuple(each.name for each in others), hides)
         last = self._last
-        if last is not None and last[1] == (asked, x._version) and _same_memory(last[0], x):
+        if last is not None and last[1] == (plan.asked, x._version) and _same_memory(last[0], x):
             return last[2]
-
-        def reduce(x: Tensor) -> dict[str, Tensor]:
-            x = x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
-            shown = F.threshold(x, _MASKED, 0.0) if hides else x
-            shown = shown.unsqueeze(-1) if shown.ndim < 3 else shown  # one number per sample
-            found = self._row_pass.reduce(shown, parts) if parts else {}
-            for each in others:
-                if self._waits(each):
-                    found[_FULL] = x.clone() if self._eager else x
-                else:
-                    found[f"{MEAN}{each.name}"] = _reduced(each, x)
-            return found
-
-        if self._programs is None:
-            found = reduce(x)
-        else:
-            define = partial(self._definition, parts, others, hides)
-            found = self._programs.run(asked, reduce, x, define)
+        found = {}
+        if plan.parts and not self._row_pass.is_traceable:
+            found = self._row_pass.reduce(x, plan.parts, plan.hides)
+        if plan.others or self._row_pass.is_traceable:
+            found |= self._by_torch(plan, x)
         if self._eager:
-            self._last = (x, (asked, x._version), found)
+            self._last = (x, (plan.asked, x._version), found)
         return found
 
-    def _definition(
-        self, parts: Collection[str], others: Sequence[Reducer], hides: bool
-    ) -> str | None:
-        """Determines a reduction in any process; None if a user's reducer is part of it."""
-        if not all(each.is_shipped for each in others):
-            return None
-        names = [[each.name, self._waits(each)] for each in others]
-        row_pass = type(self._row_pass).__name__
-        return json.dumps(["reduction", row_pass, sorted(parts), names, hides, self._eager])
+    def _by_torch(self, plan: "_Plan", x: Tensor) -> dict[str, Tensor]:
+        """The reductions that consist of torch's operations."""
+        x = x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
+        by_rows = plan.parts and self._row_pass.is_traceable
+        found = self._row_pass.reduce(x, plan.parts, plan.hides) if by_rows else {}
+        for each in plan.others:
+            if self._waits(each):
+                found[_FULL] = x.clone() if self._eager else x
+            else:
+                found[f"{MEAN}{each.name}"] = _reduced(each, x)
+        return found
 
     def _waits(self, reducer: Reducer) -> bool:
         """Whether a reducer must wait until all parts of a batch are processed."""
@@ -164,78 +137,85 @@ class SiteStatistics(TapReducer):
 
     def finish(self, tapped: Mapping[str, Tensor], buffer: ColumnBuffer) -> None:
         """Adds the statistics of a complete batch to a buffer, from its tapped values."""
-        places = [f"{family}/{site}" for (family, site), parts in self._parts.items() if parts]
+        places = [plan.place for plan in self._plans.values() if plan.parts]
         if places:
-            rows = rows_from(self._sums(tapped, places), self._counts(tapped))
+            sums = self._site_sums.of(tapped)
+            self._add_also(sums, buffer)
+            rows = rows_from(sums, self._counts(tapped))
             for each in self._row_reducers:
-                buffer.add(each.function(rows), [f"{place}/{each.name}" for place in places])
-        for (family, site), reducers in self._reducers.items():
-            full = tapped.get(f"{family}/{site}|{_FULL}")
-            for each in reducers if full is not None else ():
-                if each.given in ("tensor", "matrices") and self._waits(each):
+                buffer.add(each.of_numbers(rows), [f"{place}/{each.name}" for place in places])
+        for plan in self._plans.values():
+            full = tapped.get(plan.name(_FULL))
+            for each in plan.others if full is not None else ():
+                if self._waits(each):
                     assert full is not None, "checked above"
-                    buffer.add(_reduced(each, full)[:, None], [f"{family}/{site}/{each.name}"])
+                    buffer.add(_reduced(each, full)[:, None], [f"{plan.place}/{each.name}"])
         means = [name for name in tapped if name.startswith(MEAN)]
         if means:
             names = [name.removeprefix(MEAN).replace("|", "/") for name in means]
             buffer.add(torch.stack([tapped[name] for name in means], dim=1), names)
 
-    def _sums(self, tapped: Mapping[str, Tensor], places: Sequence[str]) -> dict[str, Tensor]:
-        """Sums and extremes over rows, each (R, places); places with equally many rows at once."""
-        sums: dict[str, Tensor] = {}
-        for part, finishes in _FINISHES.items():
-            groups: dict[int, list[int]] = {}
-            for number, place in enumerate(places):
-                value = tapped.get(f"{place}|{part}")
-                if value is not None:
-                    groups.setdefault(value.shape[1], []).append(number)
-            if not groups:
-                continue
-            found: dict[str, list[Tensor]] = {name: [] for name in finishes}
-            for members in groups.values():
-                together = torch.stack([tapped[f"{places[n]}|{part}"] for n in members], dim=1)
-                for name, finish in finishes.items():
-                    found[name].append(finish(together))
-            place_of = [number for members in groups.values() for number in members]
-            for name, values in found.items():
-                sums[name] = self._in_order(torch.cat(values, dim=1), place_of, len(places))
-        return sums
-
-    def _in_order(self, values: Tensor, place_of: Sequence[int], count: int) -> Tensor:
-        """Values (R, some places) in the order of all places; NaN for places without a value."""
-        key = tuple(place_of)
-        if key not in self._orders:
-            order = [key.index(number) if number in key else len(key) for number in range(count)]
-            self._orders[key] = torch.tensor(order, device=values.device)
-        if len(key) < count:
-            values = torch.cat([values, torch.full_like(values[:, :1], torch.nan)], dim=1)
-        return values.index_select(1, self._orders[key])
+    def _add_also(self, sums: Mapping[str, Tensor], buffer: ColumnBuffer) -> None:
+        """Adds the reducers of complete tensors that the pass over rows has computed."""
+        for name in sorted(self._row_pass.also):
+            reduced = [plan for plan in self._plans.values() if plan.parts]
+            asked = [number for number, plan in enumerate(reduced) if name in plan.parts]
+            if asked:
+                buffer.add(sums[name][:, asked], [f"{reduced[n].place}/{name}" for n in asked])
 
     def _counts(self, tapped: Mapping[str, Tensor]) -> Tensor:
         """The number of entries at each place."""
         if self._count is None:
             counts = [
                 float(self._sites[site].visible * self._batch)
-                for (_, site), parts in self._parts.items()
-                if parts
+                for (_, site), plan in self._plans.items()
+                if plan.parts
             ]
             device = next(iter(tapped.values())).device
             self._count = torch.tensor(counts, device=device)
         return self._count
 
 
-# How a part (R, G, n) of the pass over a tensor is reduced to (R, G).
-_FINISHES: dict[str, dict[str, Callable[[Tensor], Tensor]]] = {
-    "norms": {
-        "mean_norm": lambda x: x.mean(-1),
-        "max_norm": lambda x: x.amax(-1),
-        "min_norm": lambda x: x.amin(-1),
-        "squares": lambda x: x.square().sum(-1),
-    },
-    "total": {"total": lambda x: x.sum(-1)},
-    "largest": {"largest": lambda x: x.amax(-1)},
-    "zeros": {"zeros": lambda x: x.sum(-1)},
-}
+class _Plan(NamedTuple):
+    """What is computed of a site's tensor, or of its gradient.
+
+    Attributes:
+        place: FAMILY/SITE.
+        parts: The parts of the pass over rows.
+        others: Reducers of the complete tensor that are not among the parts.
+        answers: Reducers of answers.
+        hides: Whether entries of -inf count as zeros.
+        asked: Identifies what is computed; equal for places with equal reductions.
+        names: The name of each part among the results of a pass.
+    """
+
+    place: str
+    parts: frozenset[str]
+    others: list[Reducer]
+    answers: list[Reducer]
+    hides: bool
+    asked: Any
+    names: dict[str, str]
+
+    def name(self, result: str) -> str:
+        """The name of a part, or of a reducer's result, among the results of a pass."""
+        if result.startswith(MEAN):
+            return f"{MEAN}{self.place}|{result.removeprefix(MEAN)}"
+        return f"{self.place}|{result}"
+
+
+def _plan(place: str, reducers: Sequence[Reducer], hides: bool, also: frozenset[str]) -> _Plan:
+    by_pass = {each.name for each in reducers if each.name in also}
+    parts = parts_for([each.name for each in reducers if each.given == "rows"]) | by_pass
+    others = [
+        each
+        for each in reducers
+        if each.given in ("tensor", "matrices") and each.name not in by_pass
+    ]
+    answers = [each for each in reducers if each.given == "answers"]
+    asked = (parts, tuple(each.name for each in others), hides)
+    names = {part: f"{place}|{part}" for part in ("sums", *parts)}
+    return _Plan(place, parts, others, answers, hides, asked, names)
 
 
 def _reduced(reducer: Reducer, x: Tensor) -> Tensor:

@@ -15,13 +15,17 @@ from ablab.watching.column_buffer import ColumnBuffer
 from ablab.watching.columns import Column, check_patterns, choose_columns, every_column
 from ablab.watching.config import WatchConfig
 from ablab.watching.names import DEFAULT
+from ablab.watching.native_rows import NativeRows, Reduce, native_reduce
+from ablab.watching.parameter_rows import (
+    NativeParameterRows,
+    ParameterRows,
+    TorchParameterRows,
+)
 from ablab.watching.parameter_statistics import ParameterStatistics
-from ablab.watching.rows import EagerRows, TracedRows
+from ablab.watching.rows import EagerRows, RowPass, TracedRows
 from ablab.watching.site_statistics import ACTIVATIONS, SiteStatistics
 from ablab.watching.sites import find_sites
 from ablab.watching.watchable import watchable
-
-_MANY = 400  # number of parameter statistics above which compiling pays off
 
 
 class StepStatistics(StatisticsCollector):
@@ -47,34 +51,39 @@ class StepStatistics(StatisticsCollector):
         self.names = tuple(column.name for column in columns)
         self._sites = sites
         self._columns = columns
-        self._flat: ParameterStatistics | None = None
-        self._make(compiles=False)
+        is_read = stack.device.type == "cpu" and stack.theta.dtype is torch.float32
+        native = native_reduce() if is_read else None
+        self._flat = self._parameter_statistics(native)
+        self._tap_reducer = self._site_statistics(native)
         self._buffer = ColumnBuffer(self.names)
         self._before: Tensor | None = None
         self._grad: Tensor | None = None
         self._previous: tuple[int, Tensor] | None = None
 
-    def compile(self) -> None:
-        """Compiles the reductions of an eager stack's tensors from now on."""
-        self._make(compiles=True)
+    def _parameter_statistics(self, native: Reduce | None) -> ParameterStatistics | None:
+        stack = self._stack
+        flat = [each for each in self._columns if each.place.family not in ACTIVATIONS]
+        if not flat:
+            return None
+        parameter_rows: ParameterRows
+        if native is None:
+            parameter_rows = TorchParameterRows(stack.layout, stack.device)
+        else:
+            parameter_rows = NativeParameterRows(stack.layout, native)
+        return ParameterStatistics(flat, stack.layout, stack.config.batch_size, parameter_rows)
 
-    def _make(self, compiles: bool) -> None:
-        stack, columns, batch = self._stack, self._columns, self._stack.config.batch_size
-        flat = [each for each in columns if each.place.family not in ACTIVATIONS]
-        # A few statistics cost less than compiling a program for them.
-        program = (compiles or stack.method.compiled) and len(flat) > _MANY
-        self._flat = (
-            ParameterStatistics(flat, stack.layout, batch, program, stack.device) if flat else None
-        )
-        traced = stack.method.compiled or compiles
-        self._tap_reducer = SiteStatistics(
-            columns,
+    def _site_statistics(self, native: Reduce | None) -> SiteStatistics:
+        row_pass: RowPass = EagerRows() if native is None else NativeRows(native)
+        if self._stack.method.compiled:
+            row_pass = TracedRows()
+        return SiteStatistics(
+            self._columns,
             self._sites,
-            stack.task.predicted,
-            batch,
-            TracedRows() if traced else EagerRows(),
-            stack.method,
-            compiles,
+            self._stack.task.predicted,
+            self._stack.config.batch_size,
+            row_pass,
+            native,
+            self._stack.method,
         )
 
     def watches(self, step: int) -> bool:
@@ -137,10 +146,6 @@ class StepStatistics(StatisticsCollector):
         Args:
             indices: The positions of the remaining runs.
         """
-        # A program is compiled for a number of runs; compiling it again costs more than it saves.
-        if self._flat is not None:
-            self._flat.stay_eager()
-        self._tap_reducer.stay_eager()
         if self._previous is not None:
             step, grad = self._previous
             chosen = torch.tensor(list(indices), device=grad.device, dtype=torch.long)

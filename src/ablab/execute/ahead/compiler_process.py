@@ -74,7 +74,7 @@ def _compile(runs: Sequence[Run], method: Method, plan: Plan) -> float | None:
     stack = Stack(runs, None, torch.device(plan.device), method)
     watch = runs[0].watch
     assert isinstance(watch, WatchConfig), "the runs of an experiment have a watch section"
-    verify(stack, None, _ignore, lambda stack: make_collector(stack, watch, plan.compiling))
+    verify(stack, None, _ignore, lambda stack: make_collector(stack, watch))
     return stack.compile_seconds if stack.method == method else None
 
 

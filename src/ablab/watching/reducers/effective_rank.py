@@ -22,8 +22,10 @@ def effective_rank(x: Tensor) -> Tensor:
     stream after each block, with one row per token of the batch, not centred.
     """
     # Fourth powers of small entries would underflow to zero.
-    x = x / x.abs().amax((-2, -1), keepdim=True).clamp(min=torch.finfo(x.dtype).tiny)
+    axes = (-2, -1)
+    largest = torch.maximum(x.amax(axes, keepdim=True), -x.amin(axes, keepdim=True))
+    x = x / largest.clamp(min=torch.finfo(x.dtype).tiny)
     short = x if x.shape[-2] >= x.shape[-1] else x.mT
     gram = short.mT @ short
-    squares = short.square().sum((-2, -1))
-    return ratio(squares, gram.square().sum((-2, -1)) / squares)
+    squares = gram.diagonal(0, -2, -1).sum(-1)
+    return ratio(squares, gram.square().sum(axes) / squares)
