@@ -21,6 +21,14 @@ def test_views_are_the_models_parameters_for_every_run():
     assert (rows == 0).any(), "views share the rows' memory"
 
 
+def test_each_parameter_begins_at_its_start():
+    layout = ParameterLayout.of(build_model(TransformerConfig(d_model=8), 12, 8, seed=0))
+    rows = torch.arange(layout.size)[None]
+    views = layout.views(rows)
+    assert layout.starts == tuple(int(view.reshape(-1)[0]) for view in views.values())
+    assert ParameterLayout((), (), ()).starts == ()
+
+
 def test_matrices_are_told_from_vectors():
     model = build_model(TransformerConfig(d_model=8), 12, 8, seed=0)
     layout = ParameterLayout.of(model)

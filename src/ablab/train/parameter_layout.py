@@ -1,6 +1,7 @@
 """A model's parameters as one flat row, and views of it by name. Axes: R runs, P parameters."""
 
 from dataclasses import dataclass
+from itertools import accumulate
 
 import torch
 from jaxtyping import Float
@@ -37,6 +38,12 @@ class ParameterLayout:
     def size(self) -> int:
         """The length of a row (P)."""
         return sum(shape.numel() for shape in self.shapes)
+
+    @property
+    def starts(self) -> tuple[int, ...]:
+        """The position of each parameter's first entry in a row."""
+        ends = accumulate((shape.numel() for shape in self.shapes), initial=0)
+        return tuple(ends)[: len(self.shapes)]
 
     def flatten(self, model: nn.Module) -> Float[Tensor, " P"]:
         """Copies a model's parameters to a row."""

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -47,14 +46,12 @@ class NativeParameterRows(ParameterRows):
 
     def __init__(self, layout: ParameterLayout, reduce: Reduce) -> None:
         self._reduce = reduce
-        ends = np.cumsum([shape.numel() for shape in layout.shapes])
-        starts = [0, *ends.tolist()[:-1]]
         widths = [_width(shape) for shape in layout.shapes]
         rows = [
             shape.numel() // max(1, width)
             for shape, width in zip(layout.shapes, widths, strict=True)
         ]
-        self._jobs = MatrixJobs(starts, rows, widths)
+        self._jobs = MatrixJobs(layout.starts, rows, widths)
         self._counts = torch.tensor([float(shape.numel()) for shape in layout.shapes])
 
     def _sums(self, tensors: Sequence[Tensor]) -> Tensor:
@@ -213,11 +210,9 @@ def _constants(layout: ParameterLayout, device: torch.device) -> _Constants:
     counts = [float(shape.numel()) for shape in layout.shapes]
     owners = [number for number, rows in enumerate(n_rows) for _ in range(rows)]
     groups: dict[int, list[tuple[int, int]]] = {}
-    start = 0
-    for number, shape in enumerate(layout.shapes):
+    for number, (shape, start) in enumerate(zip(layout.shapes, layout.starts, strict=True)):
         if len(shape) < 2:
             groups.setdefault(shape.numel(), []).append((number, start))
-        start += shape.numel()
     vectors = [
         (
             torch.tensor([number for number, _ in members], device=device),

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from itertools import accumulate
 
 import torch
 from torch import Tensor
@@ -42,9 +41,7 @@ class ParameterStatistics:
         self._tensors = list(dict.fromkeys(_tensor_of(each) for each in by_rows))
         self._row_reducers = _distinct(by_rows)
         self._of_tensors = _by_shape(columns)
-        sizes = [shape.numel() for shape in layout.shapes]
-        ends = accumulate(sizes, initial=0)
-        self._starts = dict(zip(layout.names, ends, strict=False))
+        self._starts = dict(zip(layout.names, layout.starts, strict=True))
         self._of_products = _distinct(
             [each for each in columns if each.reducer.given in ("update", "gradients")]
         )
