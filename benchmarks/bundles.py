@@ -26,7 +26,8 @@ from ablab.store.check import check_store
 from ablab.store.digests import record_digests
 from ablab.store.snapshots import read_parameters, write_snapshot
 from ablab.train.parameter_layout import ParameterLayout
-from ablab.train.stack import RunState, initial_model
+from ablab.train.run_state import RunState
+from ablab.train.stack import initial_model
 
 STEPS = (0, 20)
 

@@ -13,9 +13,11 @@ to try the program where there is no such device; CUDA graphs and streams are th
   and backward as a multiple of FlashAttention's through torch's softmax.
 - ``stacks``: stacks of 8, 64 and 512 runs of widths 8, 32 and 128 on ``addition``, and of
   ``grokking`` with its whole table as a batch, eager and compiled; beside the plain loop on the
-  device, and beside the same loop replayed as a CUDA graph. The gradient of a stack is also timed
-  alone, launched and replayed as a CUDA graph, which tells what launching costs.
-- ``shapes``: 40 shapes of 5 runs, one after another and on several streams.
+  device, and beside the same loop replayed as a CUDA graph, which draws no batches. Steps are
+  replayed as CUDA graphs, as ``ablab run`` does, and launched one by one, as with
+  ``--compile off``; where they are not replayed, the row says why.
+- ``shapes``: 40 shapes of 5 runs, one after another, and by several threads with a stream each.
+- ``processes``: the same shapes in 1, 2 and 4 processes on one device, as with ``--workers``.
 - ``large``: one model of width 512, 8 layers and length 512, beside the plain loop, eager and
   compiled.
 - ``watching``: a stack with statistics and without.
@@ -26,11 +28,14 @@ Rates are steps of one run per second; the loop and the stack of a row alternate
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -38,7 +43,8 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 SECONDS = {  # of each part, at most
-    "tests": 90, "attention": 75, "stacks": 150, "shapes": 45, "large": 60, "watching": 40,
+    "tests": 75, "attention": 60, "stacks": 150, "shapes": 40, "processes": 55, "large": 50,
+    "watching": 35,
 }  # fmt: skip
 Row = dict[str, Any]
 
@@ -94,16 +100,20 @@ class Settings:
 def tests(settings: Settings) -> Iterator[Row]:
     """The tests marked ``gpu``."""
     command = [
-        sys.executable, "-m", "pytest", "-q", "-m", "gpu", "-p", "no:cacheprovider", "-ra",
+        sys.executable, "-m", "pytest", "-v", "-m", "gpu", "-p", "no:cacheprovider", "-ra",
         "--show-capture=no", "-W", "ignore::DeprecationWarning",
         *(str(HERE.parent / "tests" / name) for name in ("model", "train")),
     ]  # fmt: skip
-    done = subprocess.run(command, cwd=HERE.parent, capture_output=True, text=True, check=False)
-    lines = done.stdout.strip().splitlines()
-    yield {"rc": done.returncode, "summary": lines[-1] if lines else done.stderr[-500:]}
-    for line in lines:
-        if line.startswith(("FAILED", "ERROR", "SKIPPED")) or line.startswith("E  "):
-            yield {"line": line[:300]}
+    with subprocess.Popen(
+        command, cwd=HERE.parent, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as child:
+        assert child.stdout is not None, "asked for a pipe"
+        for line in child.stdout:  # each as soon as it is known
+            if any(word in line for word in ("PASSED", "FAILED", "ERROR", "SKIPPED", " in ")):
+                yield {"line": line.strip()[:300]}
+            elif line.startswith("E  "):
+                yield {"failed": line.strip()[:300]}
+    yield {"rc": child.returncode}
 
 
 def attention(settings: Settings) -> Iterator[Row]:
@@ -162,13 +172,18 @@ def stacks(settings: Settings) -> Iterator[Row]:
     """Stacks beside the plain loop."""
     from ablab.train.method import STACK, Method
 
-    methods = [STACK, Method("stack", compiled=True)]
     counts = settings.pick((64, 8, 512), (3,))
     cases = [("addition", width, count) for count in counts for width in (8, 32, 128)]
     cases[3:3] = [("grokking", 128, count) for count in settings.pick((8, 64), (2,))]
+    # Compiling takes a dozen seconds a shape: first the shapes that tell most.
+    few = [case for case in cases if case in settings.pick(
+        [("addition", 8, 64), ("addition", 32, 512), ("grokking", 128, 64)], cases[:2]
+    )]  # fmt: skip
+    compiled = Method("stack", compiled=True)
+    ordered = [(STACK, cases), (compiled, few), (compiled, [c for c in cases if c not in few])]
     loops: dict[tuple[str, int], Row] = {}
-    for method in methods:
-        for recipe, width, count in cases:
+    for method, chosen in ordered:
+        for recipe, width, count in chosen:
             runs = _runs(recipe, width, count)
             if (recipe, width) not in loops:
                 loops[recipe, width] = {"recipe": recipe, "width": width, "method": "loop"}
@@ -241,20 +256,24 @@ def _stack(settings: Settings, runs: Any, method: Any) -> Row:
     if settings.cuda:
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
-    stack = Stack(runs, None, settings.device, method)
-    began = time.perf_counter()
-    stack.advance(1)
-    settings.synchronize()
-    row: Row = {"first_step_seconds": time.perf_counter() - began}
-    stack.advance(5)
-    rates = [settings.rate(stack.advance) for _ in range(settings.rounds)]
-    row["steps_per_second"] = len(runs) * median(rates)
-    batches = stack.draw(stack.step + 1).at(0).map(lambda each: each.to(settings.device))
-    gradient = lambda: stack.gradients_at(stack.theta, batches)  # noqa: E731
-    row["gradient_ms"] = settings.milliseconds(gradient)
-    if settings.cuda:
-        row["peak_gib"] = torch.cuda.max_memory_allocated() / 2**30
-        row["gradient_graph_ms"] = settings.milliseconds(_graphed(gradient).replay)
+    row: Row = {}
+    for way in ("launched", "replayed") if settings.cuda else ("launched",):
+        stack = Stack(runs, None, settings.device, method, replays=way == "replayed")
+        began = time.perf_counter()
+        stack.advance(1)
+        settings.synchronize()
+        if not row:
+            row["first_step_seconds"] = time.perf_counter() - began
+        stack.advance(9)
+        rounds = settings.rounds if way == "replayed" else 1
+        rates = [settings.rate(stack.advance) for _ in range(rounds)]
+        row[f"steps_per_second_{way}"] = len(runs) * median(rates)
+        row["phases_ms"] = {name: 1e3 * s for name, s in stack.timings.per_step().items()}
+        if way == "replayed" and not stack.calls.replays:
+            row["not_replayed"] = stack.calls.failures
+        if settings.cuda:
+            row[f"peak_gib_{way}"] = torch.cuda.max_memory_reserved() / 2**30
+        stack.release()
     return row
 
 
@@ -268,7 +287,7 @@ def _graphed(call: Callable[[], object]) -> Any:
             call()
     torch.cuda.current_stream().wait_stream(aside)
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
+    with torch.cuda.graph(graph, stream=aside, capture_error_mode="thread_local"):
         call()
     return graph
 
@@ -277,14 +296,8 @@ def shapes(settings: Settings) -> Iterator[Row]:
     """Many small stacks of different shapes, one after another and on several streams."""
     import torch
 
-    from ablab.train.method import STACK
-    from ablab.train.stack import Stack
-
-    count = settings.pick(40, 3)
-    widths = [16 + 4 * place for place in range(count)]
-    made = [Stack(_runs("addition", width, 5), None, settings.device, STACK) for width in widths]
-    for stack in made:
-        stack.advance(2)
+    made = _stacks(settings, range(settings.pick(40, 3)))
+    count = len(made)
 
     def in_turn(steps: int) -> None:
         for stack in made:
@@ -292,42 +305,78 @@ def shapes(settings: Settings) -> Iterator[Row]:
 
     row: Row = {"shapes": count, "runs": 5}
     yield row | {"streams": 1, "steps_per_second": 5 * count * settings.rate(in_turn, 5)}
-    for streams in (2, 4, 8) if settings.cuda else ():
-        own = [torch.cuda.Stream() for _ in range(streams)]
+    for streams in (2, 4, 8) if settings.cuda else (2,):
+        with ThreadPoolExecutor(streams) as threads:
 
-        def at_once(steps: int, own: Any = own) -> None:
-            for _ in range(steps):
-                for number, stack in enumerate(made):
-                    with torch.cuda.stream(own[number % len(own)]):
-                        stack.advance(1)
+            def share(number: int, steps: int, streams: int = streams) -> None:
+                own = torch.cuda.Stream() if settings.cuda else None
+                with nullcontext() if own is None else torch.cuda.stream(own):
+                    for stack in made[number::streams]:
+                        stack.advance(steps)
 
-        rate = 5 * count * settings.rate(at_once, 5)
+            def at_once(steps: int, streams: int = streams, threads: Any = threads) -> None:
+                list(threads.map(share, range(streams), [steps] * streams))
+
+            rate = 5 * count * settings.rate(at_once, 5)
         yield row | {"streams": streams, "steps_per_second": rate}
-    if settings.cuda:
-        yield from tried(dict(row), partial(_graphs, settings, made))
 
 
-def _graphs(settings: Settings, made: Any) -> Row:
-    """The gradients of all stacks as CUDA graphs, on one stream and on eight."""
-    import torch
+def _stacks(settings: Settings, places: Sequence[int]) -> Any:
+    """Stacks of different shapes, which have begun to be replayed."""
+    from ablab.train.method import STACK
+    from ablab.train.stack import Stack
 
-    graphs = []
-    for stack in made:
-        batches = stack.draw(stack.step + 1).at(0).map(lambda each: each.to(settings.device))
-        graphs.append(_graphed(lambda s=stack, b=batches: s.gradients_at(s.theta, b)))
-    own = [torch.cuda.Stream() for _ in range(8)]
+    made = []
+    for place in places:
+        runs = _runs("addition", 16 + 4 * place, 5)
+        made.append(Stack(runs, None, settings.device, STACK, replays=True))
+        made[-1].advance(settings.pick(8, 2))
+    return made
 
-    def replay(streams: Any) -> None:
-        for number, graph in enumerate(graphs):
-            with torch.cuda.stream(streams[number % len(streams)]):
-                graph.replay()
 
-    return {
-        "gradients_of_all_ms": {
-            "1 stream": settings.milliseconds(lambda: replay(own[:1])),
-            "8 streams": settings.milliseconds(lambda: replay(own)),
-        }
-    }
+def processes(settings: Settings) -> Iterator[Row]:
+    """The same shapes in several processes."""
+    shapes = settings.pick(40, 4)
+    for count in settings.pick((1, 2, 4), (1, 2)):
+        command = [
+            sys.executable, __file__, "--device", settings.device.type, "--shapes", str(shapes),
+            "--processes", str(count), "--number",
+        ]  # fmt: skip
+        threads = str(max(1, (os.cpu_count() or 1) // count))
+        children = [
+            subprocess.Popen(
+                [*command, str(number)], env=os.environ | {"OMP_NUM_THREADS": threads},
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            )
+            for number in range(count)
+        ]  # fmt: skip
+        for child in children:
+            assert child.stdout is not None, "asked for a pipe"
+            child.stdout.readline()  # it is ready
+        for child in children:
+            assert child.stdin is not None, "asked for a pipe"
+            child.stdin.write("go\n")
+            child.stdin.flush()
+        rates = [child.communicate()[0] for child in children]
+        yield {
+            "shapes": shapes, "runs": 5, "processes": count,
+            "steps_per_second": sum(map(float, rates)),
+        }  # fmt: skip
+
+
+def one_process(device: str, shapes: int, count: int, number: int) -> None:
+    """One of the processes: says that it is ready, waits for the others, prints its rate."""
+    settings = Settings(device)
+    made = _stacks(settings, range(number, shapes, count))
+    print("ready", flush=True)
+    sys.stdin.readline()
+
+    def in_turn(steps: int) -> None:
+        for stack in made:
+            stack.advance(steps)
+
+    settings.seconds *= 3
+    print(5 * len(made) * settings.rate(in_turn, 5), flush=True)
 
 
 def large(settings: Settings) -> Iterator[Row]:
@@ -359,10 +408,10 @@ def large(settings: Settings) -> Iterator[Row]:
 
     ways: dict[str, Callable[[], Callable[[int], object]]] = {
         "plain": lambda: plain_loop(run, settings.device),
-        "ablab": lambda: Stack([run], None, settings.device, SOLO).advance,
+        "ablab": lambda: Stack([run], None, settings.device, SOLO, replays=True).advance,
         "plain, compiled": lambda: plain_loop(run, settings.device, careful=True),
         "ablab, compiled": lambda: (
-            Stack([run], None, settings.device, Method("solo", compiled=True)).advance
+            Stack([run], None, settings.device, Method("solo", compiled=True), replays=True).advance
         ),
     }
     for name, make in ways.items():
@@ -380,7 +429,7 @@ def watching(settings: Settings) -> Iterator[Row]:
     ways = {"none": None, "default, every 10": (DEFAULT, 10), "all": (("*",), 1)}
     for name, asked in ways.items():
         runs = _runs("addition", settings.pick(32, 8), settings.pick(64, 2))
-        stack = made[name] = Stack(runs, None, settings.device, STACK)
+        stack = made[name] = Stack(runs, None, settings.device, STACK, replays=True)
         if asked is not None:
             patterns, every = asked
             stack.collector = StepStatistics(
@@ -396,8 +445,8 @@ def watching(settings: Settings) -> Iterator[Row]:
 
 
 PARTS: dict[str, Callable[[Settings], Iterator[Row]]] = {
-    "tests": tests, "attention": attention, "stacks": stacks, "shapes": shapes, "large": large,
-    "watching": watching,
+    "tests": tests, "attention": attention, "stacks": stacks, "shapes": shapes,
+    "processes": processes, "large": large, "watching": watching,
 }  # fmt: skip
 
 
@@ -424,14 +473,14 @@ def of_part(name: str, device: str) -> Row:
     began = time.perf_counter()
     child = subprocess.Popen(
         [sys.executable, __file__, "--part", name, "--device", device],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
         env=os.environ | {"PYTHONPATH": os.pathsep.join([str(HERE.parent / "src"), str(HERE)])},
     )  # fmt: skip
     try:
         out, err = child.communicate(timeout=SECONDS[name])
         ended = f"rc {child.returncode}"
     except subprocess.TimeoutExpired:
-        child.kill()
+        os.killpg(child.pid, signal.SIGKILL)  # and what it has started
         out, err = child.communicate()
         ended = f"stopped after {SECONDS[name]} s"
     rows = [json.loads(line) for line in out.splitlines() if line.startswith("{")]
@@ -448,7 +497,12 @@ def main() -> None:
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
     parser.add_argument("--parts", nargs="+", choices=list(PARTS), default=list(PARTS))
     parser.add_argument("--part", choices=list(PARTS), help=argparse.SUPPRESS)
+    for name in ("--shapes", "--processes", "--number"):
+        parser.add_argument(name, type=int, help=argparse.SUPPRESS)
     asked = parser.parse_args()
+    if asked.number is not None:
+        one_process(asked.device, asked.shapes, asked.processes, asked.number)
+        return
     if asked.part:
         run_part(asked.part, asked.device)
         return

@@ -2,6 +2,7 @@ import json
 from dataclasses import replace
 
 import pytest
+import torch
 
 from ablab.execute.cost import count_cost
 from ablab.execute.method_choice import MAX_WIDTH
@@ -103,6 +104,24 @@ def test_what_does_not_fit_in_memory_is_not_stacked(tiny, monkeypatch):
     plan = planned(asked, workers=1, engine="stack")
     assert [len(stack.runs) for stack in plan.stacks] == [3, 3]
     assert max(stack.bytes for stack in plan.stacks) <= 4 * one
+
+
+@pytest.mark.parametrize(
+    ("gpus", "workers", "compiling", "shares"),
+    [(1, 1, "off", 1), (1, 2, "off", 2), (2, 2, "off", 1), (2, 3, "off", 2), (1, 1, "auto", 2)],
+)
+def test_processes_and_graphs_on_one_gpu_share_its_memory(
+    gpus, workers, compiling, shares, tiny, monkeypatch
+):
+    asked = experiment(tiny, "seeds=6", "model.d_model=8")
+    one = count_cost(asked.runs[0]).bytes(6, STACK)
+    monkeypatch.setattr("ablab.execute.plan.device_memory", lambda device: 2 * one)
+    monkeypatch.setattr("ablab.execute.plan.device_count", lambda device: gpus)
+    options = Options(engine="stack", workers=workers, compiling=compiling)
+    plan = make_plan(asked.runs, options, {}, Speeds(), device=torch.device("cuda"))
+    assert plan.device == "cuda"
+    assert max(len(stack.runs) for stack in plan.stacks) <= -(-6 // shares)
+    assert max(stack.bytes for stack in plan.stacks) * shares <= one
 
 
 def test_an_estimate_covers_what_is_left(tiny):

@@ -10,6 +10,7 @@ from ablab.train.config import TrainConfig
 from ablab.train.optimizer import make_optimizer
 from ablab.train.optimizer_config import OPTIMIZERS
 from ablab.train.optimizers.muon import orthogonal
+from ablab.train.optimizers.one_pass import fused_adam, known_on_device, known_on_host
 from ablab.train.parameter_layout import ParameterLayout
 
 P = 40
@@ -113,6 +114,26 @@ def test_a_large_run_is_updated_alone_as_in_a_stack(name):
         own = slice(run, run + 1)
         *_, alone = steps([config], flat(LARGE), start[own], [grad[own] for grad in grads])
         assert torch.equal(alone, together[own])
+
+
+@pytest.mark.parametrize("decay", ["all", "matrices"])
+def test_numbers_on_a_device_give_the_update_of_those_on_the_host(decay):
+    """What CUDA does with a large run alone, as far as a CPU's kernel can be called so."""
+    config = TrainConfig(optimizer="adamw", lr=0.01, weight_decay=0.3, betas=[0.8, 0.95], eps=1e-6)
+    own, optimizer = config.optimizer_config, make_optimizer(config.optimizer_config, FLAT)
+    parts = [(slice(0, 20), True), (slice(20, P), decay == "all")]
+    (start, *grads), results = drawn(8, 1, P).float(), []
+    for device in (True, False):
+        rows = [start[0].clone(), None, torch.zeros(P), torch.zeros(P)]
+        for step, grad in enumerate(grads, start=1):
+            numbers = optimizer.scalars(own, step, config.lr / step)
+            rows[1] = grad[0].clone()
+            scalars = {name: torch.tensor([[value]]) for name, value in numbers.items()}
+            known = known_on_device(scalars, own) if device else known_on_host(numbers)
+            fused_adam(rows, parts, known)
+        results.append(rows)
+    for mine, other in zip(*results, strict=True):
+        torch.testing.assert_close(mine, other, rtol=1e-5, atol=1e-7)
 
 
 def test_lion_is_its_papers():

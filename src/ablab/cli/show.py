@@ -295,6 +295,8 @@ def _verified(segment: dict[str, Any]) -> list[str]:
     lines = []
     if segment.get("until_compiled"):
         lines.append("eager, until another process had compiled the program")
+    if segment.get("graphs"):
+        lines.append("replayed as CUDA graphs, if a replay agreed with a usual step")
     if "verified" in segment:
         loss, gradient, limit = (segment["verified"][k] for k in ("loss", "gradient", "tolerance"))
         lines.append(

@@ -18,11 +18,12 @@ def as_guest() -> Iterator[None]:
     """Restores settings of the process at the end, also after an error.
 
     These are torch's threads, the precision of matrix products on GPUs (TF32), the C library's
-    allocator, environment variables of torch's compiler, and the limit of recursion, which torch
-    raises when it compiles. Modules that are imported in between stay imported. Can also decorate a
-    function.
+    allocator, environment variables of torch's compiler, how often Python's threads take turns, and
+    the limit of recursion, which torch raises when it compiles. Modules that are imported in
+    between stay imported. Can also decorate a function.
     """
     threads, recursion = torch.get_num_threads(), sys.getrecursionlimit()
+    turns = sys.getswitchinterval()
     precision = torch.backends.cuda.matmul.fp32_precision
     variables, retained = _variables(), retains_freed_memory()
     try:
@@ -38,6 +39,7 @@ def as_guest() -> Iterator[None]:
             del os.environ[name]
         os.environ.update(variables)
         sys.setrecursionlimit(recursion)
+        sys.setswitchinterval(turns)
 
 
 def _variables() -> dict[str, str]:

@@ -17,6 +17,7 @@ from ablab.execute.speeds import Speeds
 from ablab.train.method import SOLO, STACK, Method
 from ablab.train.run import Run
 from ablab.train.stack import Stack
+from ablab.train.step_calls import STEPS_UNTIL_REPLAYED
 
 STATEFUL = "the model carries state from one pass to the next"
 UNSTACKABLE = "cannot be stacked"
@@ -126,7 +127,9 @@ class MethodChooser:
         worth = chosen.model_seconds * group.run_steps > _TIMED_SECONDS
         if not worth or time.perf_counter() >= self.deadline:
             return None
-        seconds = _timed(group.runs[: chosen.width], chosen.method, self.device)
+        seconds = _timed(
+            group.runs[: chosen.width], chosen.method, self.device, self.options.replays
+        )
         if not seconds:
             return None
         threads, workers = self.threads, self.workers
@@ -159,7 +162,7 @@ class MethodChooser:
             known = speeds.knows(cost, method, threads, workers)
             in_time = time.perf_counter() < self.deadline
             if worth_timing and in_time and not known and not method.compiled:
-                seconds = _timed(runs[:width], method, self.device)
+                seconds = _timed(runs[:width], method, self.device, self.options.replays)
                 if not seconds and method.vmapped:
                     continue  # some operations, such as a recurrent layer's, do not run under vmap
                 if seconds:
@@ -306,11 +309,13 @@ def _evenly(runs: int, width: int) -> int:
     return math.ceil(runs / math.ceil(runs / width))
 
 
-def _timed(runs: Sequence[Run], method: Method, device: torch.device) -> float:
+def _timed(runs: Sequence[Run], method: Method, device: torch.device, replays: bool) -> float:
     """Seconds per step of one run; zero if the step raises, which training will report."""
+    stack = None
     try:
-        stack = Stack(runs[:1] if method.engine == "solo" else runs, None, device, method)
-        stack.advance(1)
+        own = runs[:1] if method.engine == "solo" else runs
+        stack = Stack(own, None, device, method, replays=replays)
+        stack.advance(STEPS_UNTIL_REPLAYED if device.type == "cuda" and replays else 1)
         times = []
         for _ in range(3):
             began = time.perf_counter()
@@ -318,4 +323,7 @@ def _timed(runs: Sequence[Run], method: Method, device: torch.device) -> float:
             times.append((time.perf_counter() - began) / len(stack.runs))
     except (Exception, SystemExit):
         return 0.0
+    finally:
+        if stack is not None:
+            stack.release()
     return sorted(times)[1]

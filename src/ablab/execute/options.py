@@ -81,6 +81,11 @@ class Options:
                 )
             )
 
+    @property
+    def replays(self) -> bool:
+        """Whether steps may be replayed as CUDA graphs."""
+        return self.compiling != "off"
+
 
 def cpu_count() -> int:
     """The number of processors that this process may use."""

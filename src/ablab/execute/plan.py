@@ -1,5 +1,6 @@
 """The plan: which runs train together, by which method, in how many processes, for how long."""
 
+import math
 import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -23,6 +24,7 @@ from ablab.train.method import SOLO, Method
 from ablab.train.run import Run, by_stack_key
 
 _MEMORY_SHARE = 0.5  # the fraction of the device's memory that all workers together may use
+_GRAPHS = 2  # a CUDA graph keeps the memory of a step, and other steps need as much beside it
 _MIN_PROCESS_SECONDS = 10.0  # with less work per process, starting processes costs more
 _COPIES = 3  # of the parameters that even the smallest step needs
 _TIMING_SECONDS = 3.0  # time limit for measuring steps of unknown shapes
@@ -224,16 +226,20 @@ class _Planner:
         numbers = list(range(len(groups)))
         own = [n for n in numbers if not all(run.id in elsewhere for run in groups[n].runs)]
         self._counted = own or numbers
-        sharing = cpu_count() if device.type == "cpu" else 1  # the most processes on one device
-        self._memory = device_memory(device) * _MEMORY_SHARE / sharing
 
     def plan(self, workers: int) -> Plan:
         """The plan for this number of processes."""
         threads = self._options.threads or threads_each(workers)
+        # The most processes on one device. On a CPU, the width does not depend on their number.
+        on_cpu = self._device.type == "cpu"
+        sharing = cpu_count() if on_cpu else math.ceil(workers / device_count(self._device))
+        memory = device_memory(self._device) * _MEMORY_SHARE / sharing
+        if self._device.type == "cuda" and self._options.replays:
+            memory /= _GRAPHS
         torch.set_num_threads(threads)
         deadline = time.perf_counter() + _TIMING_SECONDS
         chooser = MethodChooser(
-            self._options, self._device, self._memory, self._speeds,
+            self._options, self._device, memory, self._speeds,
             threads, workers, len(self._counted), deadline,
         )  # fmt: skip
         choices = [

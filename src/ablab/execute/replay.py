@@ -28,7 +28,8 @@ from ablab.train.collector import StatisticsCollector
 from ablab.train.loop import WatchedStep
 from ablab.train.method import SOLO, STACK, Method
 from ablab.train.run import Run
-from ablab.train.stack import RunState, Stack, initial_model
+from ablab.train.run_state import RunState
+from ablab.train.stack import Stack, initial_model
 from ablab.watching.captures import capture, capture_bytes, capture_names, probe_tokens
 from ablab.watching.columns import check_patterns, choose_columns, every_column
 from ablab.watching.config import WatchConfig
@@ -256,7 +257,8 @@ class _Replay:
 
         def stack_of(width: int, method: Method) -> Stack:
             states = None if state is None else [state] * width
-            return Stack([run] * width, states, self._device, method)
+            graphs = segment.get("graphs", False)
+            return Stack([run] * width, states, self._device, method, replays=graphs)
 
         stack = stack_of(width, method)
         try:

@@ -11,7 +11,8 @@ from ablab.train.method import Method
 from ablab.train.optimizer import make_optimizer
 from ablab.train.parameter_layout import ParameterLayout
 from ablab.train.run import Run
-from ablab.train.stack import RunState, initial_model
+from ablab.train.run_state import RunState
+from ablab.train.stack import initial_model
 
 UNTIL_COMPILED = "until_compiled"  # a fact of segments that waited for a program
 

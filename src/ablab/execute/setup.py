@@ -25,7 +25,8 @@ from ablab.train.collector import StatisticsCollector
 from ablab.train.loop import Observer
 from ablab.train.method import SOLO, Method
 from ablab.train.run import Run
-from ablab.train.stack import RunState, Stack
+from ablab.train.run_state import RunState
+from ablab.train.stack import Stack
 from ablab.train.stopping import StopRule
 from ablab.watching.config import WatchConfig
 
@@ -90,7 +91,10 @@ def set_up(
         method, fallback = _of_several(fallback, len(left)), None
     if len(left) == 1 and method.vmapped and not method.compiled and method not in before:
         method = SOLO
-    stack = Stack(runs, states, torch.device(queue.plan.device), SOLO if apart else method)
+    stack = Stack(
+        runs, states, torch.device(queue.plan.device), SOLO if apart else method,
+        replays=queue.plan.compiling != "off",
+    )  # fmt: skip
     watch = runs[0].watch
     assert isinstance(watch, WatchConfig), "the runs of an experiment have a watch section"
 
@@ -164,6 +168,7 @@ def _facts(stack: Stack, device: str, watch: WatchConfig) -> dict[str, Any]:
         "engine": stack.method.engine,
         "method": stack.method.title,
         "compiled": stack.method.compiled,
+        **({"graphs": True} if stack.replays and stack.device.type == "cuda" else {}),
         "width": len(stack.runs),
         "device": device,
         "threads": torch.get_num_threads(),

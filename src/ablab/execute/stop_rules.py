@@ -13,7 +13,7 @@ from ablab.store.store import Store
 from ablab.train.log_steps import last_logged
 from ablab.train.loop import rule_after_stored_steps
 from ablab.train.run import Run
-from ablab.train.stack import RunState
+from ablab.train.run_state import RunState
 from ablab.train.stopping import StopRule
 
 

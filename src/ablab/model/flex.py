@@ -8,7 +8,7 @@ required parts of torch take a second to import, so they are imported on use. Ax
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any, no_type_check
 
 import torch
@@ -110,7 +110,7 @@ def compiled_kernel() -> Callable[..., Any]:
     return call
 
 
-@lru_cache(maxsize=64)
+@cache  # without a limit: a CUDA graph may read its tensors later
 def _score_mod(name: str, terms: Terms, device: torch.device) -> Callable[..., Tensor] | None:
     """A function that adds terms and applies the logarithm; cached, because each is compiled."""
     slopes = torch.tensor(terms.slopes, device=device) if terms.slopes else None
@@ -131,7 +131,7 @@ def _score_mod(name: str, terms: Terms, device: torch.device) -> Callable[..., T
     return modified
 
 
-@lru_cache(maxsize=64)
+@cache
 def _block_mask(
     causal: bool, window: int | None, queries: int, keys: int, device: torch.device
 ) -> Any:

@@ -19,7 +19,8 @@ from ablab.train.optimizer import initial_state, make_optimizer
 from ablab.train.parameter_layout import ParameterLayout
 from ablab.train.recovery import RecoveryState
 from ablab.train.run import Run
-from ablab.train.stack import RunState, initial_model
+from ablab.train.run_state import RunState
+from ablab.train.stack import initial_model
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ from ablab.store.store import Store
 from ablab.train.optimizer import like_parameters
 from ablab.train.parameter_layout import ParameterLayout
 from ablab.train.recovery import RecoveryState, SavedState
-from ablab.train.stack import RunState
+from ablab.train.run_state import RunState
 
 _SLOT = "optimizer"
 _BEST, _LATEST = "best", "latest"

@@ -2,6 +2,11 @@
 
 - ``loop``: trains a stack to its last step; checkpoints, stop rules, observers
 - ``stack``: runs of equal shape trained as one
+- ``advance``: what some steps of a stack have given
+- ``step_calls``: what a step calls: gradients, then an update
+- ``parameter_update``: clipping and the optimizer's update
+- ``cuda_graphs``: replays a step's calls as CUDA graphs
+- ``run_state``: the state of one run after a step
 - ``callbacks``: calls users' functions after some steps
 - ``run``: a run as training sees it
 - ``method``: how gradients are computed

@@ -12,9 +12,10 @@ from ablab.config import load_object
 from ablab.config.own_parts import part_error
 from ablab.model.base import Model
 from ablab.tasks.base import Task
+from ablab.train.advance import Advance
 from ablab.train.callback_config import KEY, LINES, CallbackConfig
 from ablab.train.loop import Observer
-from ablab.train.stack import Advance, Stack, initial_model
+from ablab.train.stack import Stack, initial_model
 
 FAMILY = "callback"  # the first part of the names of columns
 TRIAL = "trial"  # the id of a run in a trial

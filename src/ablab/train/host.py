@@ -1,4 +1,4 @@
-"""Transfers from device to host, all through one function so that they can be counted."""
+"""Transfers from device to host, through one function so that they can be counted; waiting."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,6 +7,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+
+def finish(device: torch.device) -> None:
+    """Waits until an asynchronous device has done all that it was given; for timings."""
+    if device.type != "cpu":
+        torch.accelerator.synchronize(device)
 
 
 def to_host(tensor: Tensor) -> NDArray[Any]:

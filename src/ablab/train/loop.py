@@ -12,11 +12,13 @@ from numpy.typing import NDArray
 
 from ablab.config.progress import doing
 from ablab.tasks.base import Batch
+from ablab.train.advance import Advance
 from ablab.train.by_factor import Groups, make_groups
 from ablab.train.config import TrainConfig
 from ablab.train.log_steps import Every, logs, next_logged
 from ablab.train.run import Run
-from ablab.train.stack import Advance, RunState, Stack
+from ablab.train.run_state import RunState
+from ablab.train.stack import Stack
 from ablab.train.stopping import StopRule
 
 SECONDS_BETWEEN_CHECKPOINTS = 30.0

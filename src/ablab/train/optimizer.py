@@ -58,6 +58,10 @@ class Optimizer(ABC, Generic[ConfigT]):
             self._memory = torch.empty_like(theta)
         return self._memory
 
+    def forget_scratch(self) -> None:
+        """Drops the buffer of :meth:`scratch`."""
+        self._memory = None
+
     def decay(
         self, theta: Float[Tensor, "R P"], scalars: Scalars, decays: Float[Tensor, " P"] | None
     ) -> None:

@@ -1,6 +1,7 @@
 """The inputs of training steps, prepared some steps ahead. Axes: K steps, R runs, B, T; N words."""
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -12,12 +13,13 @@ from torch import Tensor
 from ablab.tasks.base import Task
 from ablab.train.batches import Batches
 from ablab.train.dropout import dropout_words
-from ablab.train.optimizer import Optimizer, Scalars
+from ablab.train.optimizer import Optimizer
 from ablab.train.recovery import Recovery
 from ablab.train.run import Run
 from ablab.train.step_scalars import step_scalars
 
-_DRAW_BYTES = 32 * 2**20  # the limit of the memory for prefetched data
+# Limits of the memory for prefetched data, on a CPU and on other devices.
+_DRAW_BYTES, _DRAW_BYTES_BESIDE = 32 * 2**20, 256 * 2**20
 
 
 class StepInputs(NamedTuple):
@@ -26,12 +28,14 @@ class StepInputs(NamedTuple):
     Attributes:
         batches: The batches, with the leading axis R.
         lrs: Learning rates, (R,), on the host.
-        scalars: The optimizer's numbers by name, (R, 1) each.
+        names: The names of the optimizer's numbers (S).
+        numbers: Their values, (S, R, 1).
     """
 
     batches: Batches
     lrs: NDArray[np.float64]
-    scalars: Scalars
+    names: tuple[str, ...]
+    numbers: Tensor
 
 
 @dataclass(frozen=True)
@@ -40,14 +44,16 @@ class _Prefetched:
     count: int
     batches: Batches
     lrs: NDArray[np.float64]
-    scalars: dict[str, Tensor]
+    names: tuple[str, ...]
+    numbers: Tensor  # (K, S, R, 1)
 
 
 class Prefetcher:
     """Prefetches batches, dropout words and the optimizer's numbers for the next steps.
 
     All of these are functions of (seed, step), so results do not depend on how many steps are
-    prefetched.
+    prefetched. Where the device is not the CPU, a thread draws the next steps' batches meanwhile,
+    into memory from which the device can copy by itself.
 
     Args:
         runs: The runs.
@@ -55,6 +61,7 @@ class Prefetcher:
         optimizer: The optimizer, which computes its numbers for a step.
         noise_sizes: Random words per sample that each dropout mask needs.
         like: A tensor with the device and dtype for the optimizer's numbers.
+        beside: Whether batches are drawn beside training; by default where it is not on the CPU.
     """
 
     def __init__(
@@ -64,12 +71,17 @@ class Prefetcher:
         optimizer: Optimizer[Any],
         noise_sizes: Sequence[int],
         like: Tensor,
+        beside: bool | None = None,
     ) -> None:
         self._runs, self._task, self._optimizer = list(runs), task, optimizer
         self._config = runs[0].train
         self._noise_sizes = noise_sizes
         self._like = like
+        beside = like.device.type != "cpu" if beside is None else beside
+        self._thread = ThreadPoolExecutor(1, "ablab-draws") if beside else None
+        self._pinned = like.device.type == "cuda"
         self._ahead: _Prefetched | None = None
+        self._next: tuple[int, int, Future[Batches]] | None = None  # first step, steps, batches
 
     def at(
         self, step: int, recovery: Recovery | None, arrange: Callable[[Batches], Batches]
@@ -84,52 +96,84 @@ class Prefetcher:
         ahead = self._ahead
         if ahead is None or not ahead.first <= step < ahead.first + ahead.count:
             count = self._steps_ahead(step, recovery)
-            batches = arrange(self.draw(step, count))
+            drawn = self._drawn(step, count)
+            self._draw_beside(step + count, recovery)
+            batches = arrange(self._moved(drawn))
             scales = None if recovery is None else recovery.lr_scales
-            lrs, table = step_scalars(self._runs, self._optimizer, step, count, scales)
-            scalars = {
-                name: torch.from_numpy(values).to(self._like.device, self._like.dtype)
-                for name, values in table.items()
-            }
-            ahead = self._ahead = _Prefetched(step, count, batches, lrs, scalars)
+            found = step_scalars(self._runs, self._optimizer, step, count, scales)
+            numbers = self._to_device(torch.from_numpy(found.values).to(self._like.dtype))
+            ahead = _Prefetched(step, count, batches, found.lrs, found.names, numbers)
+            self._ahead = ahead
         k = step - ahead.first
-        return StepInputs(
-            ahead.batches.at(k),
-            ahead.lrs[k],
-            {name: values[k] for name, values in ahead.scalars.items()},
-        )
+        return StepInputs(ahead.batches.at(k), ahead.lrs[k], ahead.names, ahead.numbers[k])
 
     def forget(self) -> None:
         """Drops prefetched data, after a change of the memory layout."""
         self._ahead = None
 
-    def narrow(self, indices: Sequence[int]) -> None:
-        """Narrows to some of the runs."""
-        self._runs = [self._runs[i] for i in indices]
-        self._ahead = None
+    def narrow(self, indices: Sequence[int], optimizer: Optimizer[Any]) -> None:
+        """Narrows to some of the runs, whose optimizer is another object."""
+        self._runs, self._optimizer = [self._runs[i] for i in indices], optimizer
+        if self._next is not None:
+            self._next[2].cancel()  # if it has not begun
+        self._ahead = self._next = None
 
     def draw(self, first: int, count: int) -> Batches:
         """Draws batches and dropout words for some steps, with the leading axes (K, R, B)."""
-        samples = self._config.batch_size
-        drawn = [self._task.draw(run.seed, first, count, samples) for run in self._runs]
-        tokens = np.stack([batch.tokens for batch in drawn], axis=1)
-        targets = np.stack([batch.targets for batch in drawn], axis=1)
-        noise = None
-        if self._noise_sizes:
-            words = [
-                dropout_words(run.seed, first, count, samples, self._noise_sizes)
-                for run in self._runs
-            ]
-            noise = torch.from_numpy(np.stack(words, axis=1))
-        batches = Batches(torch.from_numpy(tokens), torch.from_numpy(targets), noise)
-        return batches.map(lambda tensor: tensor.to(self._like.device))
+        return self._moved(self._draw(self._runs, first, count))
+
+    def _drawn(self, first: int, count: int) -> Batches:
+        """The batches of some steps on the host, from the thread if it has drawn them."""
+        waiting, self._next = self._next, None
+        if waiting is not None and waiting[:2] == (first, count):
+            return waiting[2].result()
+        return self._draw(self._runs, first, count)
+
+    def _draw_beside(self, step: int, recovery: Recovery | None) -> None:
+        """Lets the thread draw the batches that follow, if there is one."""
+        if self._thread is not None and step <= self._config.steps:
+            count = self._steps_ahead(step, recovery)
+            self._next = (
+                step, count, self._thread.submit(self._draw, self._runs, step, count),
+            )  # fmt: skip
+
+    def _draw(self, runs: Sequence[Run], first: int, count: int) -> Batches:
+        """Draws on the host, run by run, each into its place."""
+        samples, sizes = self._config.batch_size, self._noise_sizes
+        tensors: list[Tensor] = []
+        for r, run in enumerate(runs):
+            batch = self._task.draw(run.seed, first, count, samples)
+            found = [torch.from_numpy(batch.tokens), torch.from_numpy(batch.targets)]
+            if sizes:
+                noise = dropout_words(run.seed, first, count, samples, sizes)
+                found.append(torch.from_numpy(noise))
+            if not tensors:
+                tensors = [self._empty(each, len(runs)) for each in found]
+            for place, each in zip(tensors, found, strict=True):
+                place[:, r] = each
+        return Batches(tensors[0], tensors[1], tensors[2] if sizes else None)
+
+    def _empty(self, one: Tensor, runs: int) -> Tensor:
+        """Memory for what one run has drawn, (K, …), of all runs, (K, R, …)."""
+        shape = (one.shape[0], runs, *one.shape[1:])
+        return torch.empty(shape, dtype=one.dtype, pin_memory=self._pinned)
+
+    def _moved(self, batches: Batches) -> Batches:
+        return batches.map(self._to_device)
+
+    def _to_device(self, tensor: Tensor) -> Tensor:
+        """Copies to the device, which does it by itself out of pinned memory."""
+        if self._pinned and not tensor.is_pinned():
+            tensor = tensor.pin_memory()
+        return tensor.to(self._like.device, non_blocking=self._pinned)
 
     def _steps_ahead(self, step: int, recovery: Recovery | None) -> int:
         """The number of steps to prefetch, within the memory limit."""
         row = self._config.batch_size * (
             16 * self._runs[0].task.input_length + 2 * sum(self._noise_sizes)
         )
-        ahead = max(1, min(100, _DRAW_BYTES // (row * len(self._runs))))
+        limit = _DRAW_BYTES if self._thread is None else _DRAW_BYTES_BESIDE
+        ahead = max(1, min(100, limit // (row * len(self._runs))))
         ahead = min(ahead, max(1, self._config.steps - step + 1))
         # A check of recovery may change the learning rate.
         return ahead if recovery is None else min(ahead, recovery.until_check(step - 1))

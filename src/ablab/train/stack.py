@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -14,64 +13,32 @@ from ablab.model.base import Model
 from ablab.model.build import build_model
 from ablab.tasks.base import Batch, Task
 from ablab.tasks.random import Stream, words
+from ablab.train.advance import Advance
 from ablab.train.batches import Batches
 from ablab.train.by_factor import Groups
 from ablab.train.collector import StatisticsCollector
 from ablab.train.compiled_gradients import make_gradients
+from ablab.train.cuda_graphs import USUAL_CALLS
 from ablab.train.evaluation import Measured, evaluate_runs, together_is_faster
 from ablab.train.gradients import Gradients, LossesAndGradients
-from ablab.train.host import move_step, to_host
+from ablab.train.host import finish, move_step, to_host
 from ablab.train.loss_config import LossConfig
 from ablab.train.method import Method
 from ablab.train.objective import DTYPES, Objective
-from ablab.train.optimizer import Scalars, initial_state, make_optimizer
+from ablab.train.optimizer import initial_state, make_optimizer
 from ablab.train.parameter_layout import ParameterLayout
+from ablab.train.parameter_update import Update
 from ablab.train.precision import products_during, set_products
-from ablab.train.prefetch import Prefetcher
+from ablab.train.prefetch import Prefetcher, StepInputs
 from ablab.train.recovery import Recovery, RecoveryState, Restart
 from ablab.train.run import Run
+from ablab.train.run_state import RunState
+from ablab.train.step_calls import StepCalls
 from ablab.train.taps import TapReducer
 from ablab.train.timings import NO_TIMINGS, Timings
 
+_USUAL_CALLS = 20  # after runs have left, before a step is recorded: others may leave soon
 _EVALUATED_TOKENS = 8192  # per call, or as many as a training batch has if that is more
-
-
-@dataclass(frozen=True)
-class RunState:
-    """The state of one run after a step.
-
-    Attributes:
-        step: The step.
-        theta: The parameters as a flat row, (P,).
-        optimizer_state: The optimizer's state by name.
-        recovery: The state of recovery; None without recovery.
-    """
-
-    step: int
-    theta: Tensor
-    optimizer_state: dict[str, Tensor]
-    recovery: RecoveryState | None = None
-
-
-@dataclass(frozen=True)
-class Advance:
-    """The results of some steps of a stack.
-
-    Attributes:
-        losses: The training loss of each step and run, before the update, (K, R).
-        grad_norms: The norm of the gradient at the last step, before clipping, (R,).
-        lrs: The learning rate of each step and run, (K, R).
-        fatal: Whether the loss is not finite and the run has no restarts left, (K, R).
-        restarts: The runs that were reset to an earlier state.
-        watched: The statistics of the last step, (R, S); None if it is not watched.
-    """
-
-    losses: NDArray[np.float64]
-    grad_norms: NDArray[np.float64]
-    lrs: NDArray[np.float64]
-    fatal: NDArray[np.bool_]
-    restarts: list[Restart]
-    watched: NDArray[np.float64] | None = None
 
 
 def make_task(run: Run) -> Task:
@@ -105,6 +72,7 @@ class Stack:
         states: The state from which each run continues, None for a new run; None if all are new.
         device: Where tensors live.
         method: How gradients are computed.
+        replays: Whether steps may be replayed as CUDA graphs.
 
     Attributes:
         objective: One run's loss.
@@ -116,6 +84,8 @@ class Stack:
         evaluates_together: Whether one call evaluates all runs, under ``torch.vmap``.
         narrowed: Called after runs have left the stack.
         timings: Seconds of each phase of training.
+        calls: What a step calls.
+        replays: Whether steps may be replayed as CUDA graphs.
 
     Raises:
         ValueError: The runs cannot be trained together, or the model cannot be trained.
@@ -127,6 +97,7 @@ class Stack:
         states: Sequence[RunState | None] | None,
         device: torch.device,
         method: Method,
+        replays: bool = False,
     ) -> None:
         if method.engine == "solo" and len(runs) != 1:
             raise ValueError(f"the solo engine trains a single run, not {len(runs)}")
@@ -171,6 +142,8 @@ class Stack:
         self._decays = self.layout.matrices().to(device) if self.config.decay != "all" else None
         sizes = self.objective.noise_sizes(first.task.input_length, device)
         self._prefetcher = Prefetcher(runs, self.task, self.optimizer, sizes, self.theta)
+        self.replays = replays
+        self.calls = self._make_calls()
 
     def new_objective(self, precision: str | None = None) -> Objective:
         """The same loss with a new model, so that passes leave nothing behind in the stack's.
@@ -193,10 +166,14 @@ class Stack:
         autocast = precision == "bfloat16"
         return Objective(model, self.task, loss or self.config.loss, autocast=autocast)
 
+    @property
+    def _is_shipped(self) -> bool:
+        """Whether a step runs no user's code."""
+        return self.runs[0].program_is_shipped and self.objective.is_shipped
+
     def _make_gradients(self) -> Gradients:
         key = self.runs[0].program_key
-        lasting = self.runs[0].program_is_shipped and self.objective.is_shipped
-        return make_gradients(self.objective, self.layout, self.method, key, lasting)
+        return make_gradients(self.objective, self.layout, self.method, key, self._is_shipped)
 
     def _check_model(self, model: Model) -> None:
         """Raises if flat parameters and one template for all runs cannot represent the model."""
@@ -248,12 +225,15 @@ class Stack:
         self.optimizer_state = {
             name: each.index_select(0, chosen) for name, each in self.optimizer_state.items()
         }
-        self._prefetcher.narrow(indices)
         if self._recovery is not None:
             self._recovery.narrow(indices)
         if self.collector is not None:
             self.collector.narrow(indices)
         if self.runs:
+            # Its settings are those of the first run, and all settings if only that one is left.
+            self.optimizer = make_optimizer(self.runs[0].train.optimizer_config, self.layout)
+            self._prefetcher.narrow(indices, self.optimizer)
+            self._renew_calls(_USUAL_CALLS)
             self.narrowed()
 
     def use(self, method: Method) -> None:
@@ -269,12 +249,30 @@ class Stack:
         self.evaluates_together = together_is_faster(method, self.device, self.layout)
         self._gradients = self._make_gradients()
         self._prefetcher.forget()
+        self._renew_calls()
 
     def renew(self) -> None:
         """Replaces the model, in which a pass may have left something behind, with a new one."""
         self._compile_seconds[self.method] = self.compile_seconds
         self.objective, self._evaluation = self.new_objective(), None
         self._gradients = self._make_gradients()
+        self._renew_calls()
+
+    def release(self) -> None:
+        """Gives back memory that is not the stack's state; it can still be trained."""
+        self.calls.release()
+
+    def _renew_calls(self, usual_calls: int = USUAL_CALLS) -> None:
+        self.calls.release()
+        self.calls = self._make_calls(usual_calls)
+
+    def _make_calls(self, usual_calls: int = USUAL_CALLS) -> StepCalls:
+        clips = self.config.clip_norm is not None
+        own = (self.optimizer, self.theta, self.optimizer_state, clips, self._decays)
+        if not self.replays:
+            return StepCalls(self._gradients, Update(*own))
+        only_computes = self.method.compiled or self._is_shipped
+        return StepCalls.make(self._gradients, *own, only_computes, usual_calls)
 
     def gradients_at(
         self, theta: Tensor, batches: Batches, tap_reducer: TapReducer | None = None
@@ -289,8 +287,10 @@ class Stack:
         The first call of a compiled method also compiles it.
         """
         batches = self._gradients.arrange(self.draw(self.step + 1)).at(0)
+        finish(self.device)
         began = time.perf_counter()
         self._gradients.compute(self.theta, batches, Timings(self.device))
+        finish(self.device)
         return time.perf_counter() - began
 
     @property
@@ -317,8 +317,9 @@ class Stack:
                 inputs = self._prefetcher.at(step, self._recovery, self._gradients.arrange)
             tap_reducer = None if self.collector is None else self.collector.tap_reducer(step)
             self.timings.begin_step(len(self.runs))
-            found = self._gradients.compute(self.theta, inputs.batches, self.timings, tap_reducer)
-            norms, statistics = self._update(step, found, inputs.scalars, wants_norm=is_last)
+            passes = self.calls.gradients
+            found = passes.compute(self.theta, inputs.batches, self.timings, tap_reducer)
+            norms, statistics = self._end_step(step, found, inputs, wants_norm=is_last)
             drawn.append(found.losses)
             rates.append(inputs.lrs)
             self.step, unchecked = step, unchecked + 1
@@ -333,23 +334,18 @@ class Stack:
         bad = np.concatenate(fatal) if fatal else ~np.isfinite(losses)
         return Advance(losses, norm, np.stack(rates), bad, restarts, watched)
 
-    def _update(
-        self, step: int, found: LossesAndGradients, scalars: Scalars, wants_norm: bool
+    def _end_step(
+        self, step: int, found: LossesAndGradients, inputs: StepInputs, wants_norm: bool
     ) -> tuple[Tensor | None, Tensor | None]:
         """Updates the parameters; returns the gradient's norm and the step's statistics, if any."""
         grad, collector = found.grad, self.collector
-        norm = statistics = None
+        statistics = None
         with torch.no_grad():
             if collector is not None:
                 with self.timings.phase("watch"):
                     collector.before(step, self.theta, grad)
             with self.timings.phase("update"):
-                if wants_norm or self.config.clip_norm is not None:
-                    norm = torch.linalg.vector_norm(grad, dim=1)
-                if norm is not None and self.config.clip_norm is not None:
-                    # The formula of torch.nn.utils.clip_grad_norm_, run by run.
-                    grad.mul_((scalars["clip_norm"] / (norm[:, None] + 1e-6)).clamp(max=1.0))
-                self.optimizer.update(self.theta, grad, self.optimizer_state, scalars, self._decays)
+                norm = self.calls.update(grad, inputs.names, inputs.numbers, wants_norm)
             if collector is not None:
                 with self.timings.phase("watch"):
                     if collector.watches(step):

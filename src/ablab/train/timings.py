@@ -5,10 +5,13 @@ from contextlib import AbstractContextManager, nullcontext
 
 import torch
 
+from ablab.train.host import finish
+
 # In the order of a step. A compiled program does not separate forward (with the loss) and backward;
 # both are reported as ``gradient``.
 PHASES = ("data", "forward", "backward", "gradient", "update", "watch", "evaluate")
 _ALWAYS = ("data", "evaluate")  # phases that cover many steps at once
+_ON_HOST = "data"  # beside what the device does
 # On an asynchronous device, timing a phase requires synchronization, which is slow. So only some
 # steps are timed, but not the first, which includes one-time work.
 _SAMPLED_OF, _SAMPLED_AT = 100, 10
@@ -17,8 +20,9 @@ _SAMPLED_OF, _SAMPLED_AT = 100, 10
 class Timings:
     """Measures the wall time of each phase.
 
-    ``data`` and ``evaluate`` are always timed. The phases of a step are timed at every step on a
-    CPU, and at one step in a hundred on an asynchronous device.
+    ``data`` and ``evaluate`` are always timed; ``data`` on the host, without waiting for the
+    device. The phases of a step are timed at every step on a CPU, and at one step in a hundred on
+    an asynchronous device.
 
     Args:
         device: The device of the stack.
@@ -26,7 +30,9 @@ class Timings:
 
     def __init__(self, device: torch.device) -> None:
         self._synchronizes = device.type != "cpu"
-        self._phases = {name: _Phase(device, self._synchronizes) for name in PHASES}
+        self._phases = {
+            name: _Phase(device, self._synchronizes and name != _ON_HOST) for name in PHASES
+        }
         self._steps = 0
         self._run_steps = 0  # steps times runs
         self._sampled = 0  # the same, for timed steps only
@@ -73,12 +79,12 @@ class _Phase(AbstractContextManager[None]):
 
     def __enter__(self) -> None:
         if self._synchronizes:
-            torch.accelerator.synchronize(self._device)
+            finish(self._device)
         self._began = time.perf_counter()
 
     def __exit__(self, *_: object) -> None:
         if self._synchronizes:
-            torch.accelerator.synchronize(self._device)
+            finish(self._device)
         self.seconds += time.perf_counter() - self._began
         self.count += 1
 

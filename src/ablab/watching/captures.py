@@ -11,10 +11,11 @@ from ablab.config import InputError, Problem, nearest
 from ablab.model.base import Model
 from ablab.model.interventions import watch
 from ablab.model.site_names import plain_site
+from ablab.train.advance import Advance
 from ablab.train.loop import Observer
 from ablab.train.optimizer import like_parameters
 from ablab.train.parameter_layout import ParameterLayout
-from ablab.train.stack import Advance, Stack
+from ablab.train.stack import Stack
 from ablab.watching.config import CaptureConfig
 from ablab.watching.names import CAPTURED
 from ablab.watching.sites import Site

@@ -11,10 +11,11 @@ from ablab.config import InputError, Problem
 from ablab.model.base import Model
 from ablab.model.generate import Sampling
 from ablab.tasks.base import Task
+from ablab.train.advance import Advance
 from ablab.train.loop import Observer
 from ablab.train.objective import DTYPES
 from ablab.train.precision import products_during
-from ablab.train.stack import Advance, Stack
+from ablab.train.stack import Stack
 from ablab.watching.config import GenerateConfig, QueryConfig
 
 SaveTexts = Callable[[str, int, list[dict[str, Any]]], None]  # (run, step, answered queries)

@@ -15,10 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ablab.train.advance import Advance
 from ablab.train.collector import StatisticsCollector
 from ablab.train.loop import Observer
 from ablab.train.run import Run
-from ablab.train.stack import Advance, RunState, Stack
+from ablab.train.run_state import RunState
+from ablab.train.stack import Stack
 from ablab.watching.config import RecorderConfig
 from ablab.watching.shadow import Shadow, side_run
 

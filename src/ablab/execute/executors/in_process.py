@@ -1,7 +1,9 @@
 """Trains in this process, one stack after another."""
 
 import gc
+import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 
@@ -26,7 +28,10 @@ from ablab.store.leases import Owner
 from ablab.store.run_rows import fail_run
 from ablab.train.loop import train
 from ablab.train.run import Run
-from ablab.train.stack import RunState, Stack
+from ablab.train.run_state import RunState
+from ablab.train.stack import Stack
+
+_SWITCH_SECONDS = 0.2e-3  # after which a thread that computes in Python lets another one go on
 
 
 @dataclass(frozen=True)
@@ -54,9 +59,7 @@ class InProcess(Executor):
         If training a stack raises, the stack is split in half, repeatedly, until the failing run is
         alone.
         """
-        torch.set_num_threads(queue.plan.threads)
-        retain_freed_memory()
-        persist_compiled_programs()
+        _adjust_process(queue)
 
         def tell(line: str) -> None:
             queue.report({"event": "message", "text": line})
@@ -75,11 +78,12 @@ class InProcess(Executor):
                             if ready is None:
                                 continue
                             _note_program(claim, ready.stack, program)
-                            finished = train(
-                                ready.stack, ready.checkpointer, ready.rules,
-                                _pauses(queue, part, program), ready.losses, ready.observers,
-                                queue.plan.until,
-                            )  # fmt: skip
+                            with _released(ready.stack):
+                                finished = train(
+                                    ready.stack, ready.checkpointer, ready.rules,
+                                    _pauses(queue, part, program), ready.losses, ready.observers,
+                                    queue.plan.until,
+                                )  # fmt: skip
                             ready.progress.done(finished)
                             if not finished:
                                 break
@@ -108,6 +112,24 @@ class InProcess(Executor):
                     if queue.should_pause():
                         break
         return not queue.unfinished()
+
+
+def _adjust_process(queue: StackQueue) -> None:
+    """Settings of the process for training."""
+    torch.set_num_threads(queue.plan.threads)
+    retain_freed_memory()
+    persist_compiled_programs()
+    if queue.plan.device == "cuda":  # where a thread draws batches between launches
+        sys.setswitchinterval(_SWITCH_SECONDS)
+
+
+@contextmanager
+def _released(stack: Stack) -> Iterator[None]:
+    """In the end, gives back the memory of a stack's graphs."""
+    try:
+        yield
+    finally:
+        stack.release()
 
 
 def _claims(queue: StackQueue, owner: Owner) -> Iterator[Claim]:
@@ -191,7 +213,8 @@ def _halves(queue: StackQueue, runs: Sequence[Run], failure: RunFailure) -> list
     gc.collect()
     release_freed_memory()
     if torch.cuda.is_available():
-        torch.cuda.empty_cache()
+        with suppress(RuntimeError):  # some releases of torch refuse after a failed recording
+            torch.cuda.empty_cache()
     if len(runs) == 1:
         fail_run(queue.store, runs[0].id, failure.text)
         queue.report({"event": "failed", "run": runs[0].id, "error": failure.reason})

@@ -1,6 +1,6 @@
 """Adam, and the step that AdamW and Muon share with it. Axes: R runs, P parameters."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float
@@ -31,7 +31,7 @@ class Adam(Optimizer[AdamConfig]):
     ) -> None:
         """Adds the gradient of the penalty, then applies Adam's update."""
         grad = self.penalise(theta, grad, scalars, decays)
-        adam_step(theta, grad, optimizer_state, scalars, self.scratch(theta))
+        adam_step(theta, grad, optimizer_state, scalars, self, self.scratch(theta))
 
 
 def adam_scalars(betas: tuple[float, float], eps: float, step: int, lr: float) -> dict[str, float]:
@@ -50,12 +50,17 @@ def adam_scalars(betas: tuple[float, float], eps: float, step: int, lr: float) -
 
 
 def adam_step(
-    theta: Tensor, grad: Tensor, optimizer_state: OptimizerState, scalars: Scalars, memory: Tensor
+    theta: Tensor,
+    grad: Tensor,
+    optimizer_state: OptimizerState,
+    scalars: Scalars,
+    optimizer: Optimizer[Any],
+    memory: Tensor,
 ) -> None:
     """Adam's update of parameters (R, P) or some of their columns; ``memory`` is a buffer."""
-    if updates_in_one_pass(theta):
+    if updates_in_one_pass(theta, optimizer):
         every = [(slice(0, theta.shape[1]), False)]
-        adam_in_one_pass(theta, grad, optimizer_state, scalars, every)
+        adam_in_one_pass(theta, grad, optimizer_state, scalars, every, optimizer)
         return
     mean, square = optimizer_state["exp_avg"], optimizer_state["exp_avg_sq"]
     mean.lerp_(grad, scalars["beta1_rest"])

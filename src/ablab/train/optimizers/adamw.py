@@ -40,9 +40,9 @@ class AdamW(Optimizer[AdamWConfig]):
         decays: Float[Tensor, " P"] | None,
     ) -> None:
         """Decays the parameters, then applies Adam's update."""
-        if updates_in_one_pass(theta):
+        if updates_in_one_pass(theta, self):
             self._parts = self._parts or parts_that_decay(decays, theta.shape[1])
-            adam_in_one_pass(theta, grad, optimizer_state, scalars, self._parts)
+            adam_in_one_pass(theta, grad, optimizer_state, scalars, self._parts, self)
             return
         self.decay(theta, scalars, decays)
-        adam_step(theta, grad, optimizer_state, scalars, self.scratch(theta))
+        adam_step(theta, grad, optimizer_state, scalars, self, self.scratch(theta))

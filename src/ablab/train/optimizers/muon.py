@@ -72,7 +72,7 @@ class Muon(Optimizer[MuonConfig]):
         memory = self.scratch(theta)
         for place in self._others:
             own = {name: each[:, place] for name, each in optimizer_state.items()}
-            adam_step(theta[:, place], grad[:, place], own, scalars, memory[:, place])
+            adam_step(theta[:, place], grad[:, place], own, scalars, self, memory[:, place])
         runs, momentum = theta.shape[0], scalars["momentum"]
         for (rows, columns), places in self._matrices.items():
             steps = []
