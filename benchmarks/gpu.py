@@ -35,7 +35,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -62,6 +62,8 @@ class Settings:
         self.device = torch.device(device)
         self.cuda = device == "cuda"
         self.seconds, self.rounds = (1.0, 3) if self.cuda else (0.2, 1)
+        if self.cuda:
+            sys.setswitchinterval(0.2e-3)  # as where ablab trains
 
     def pick(self, large: Any, small: Any) -> Any:
         """A size on a CUDA device, or on a CPU."""
@@ -211,7 +213,10 @@ def _loops(settings: Settings, run: Any) -> Row:
     loop(10)
     row = {"plain": settings.rate(loop)}
     if settings.cuda:
-        row["plain_graph"] = settings.rate(_graphed_loop(run))
+        try:
+            row["plain_graph"] = settings.rate(_graphed_loop(run))
+        except Exception:  # the plain loop is known all the same
+            row["plain_graph_failed"] = traceback.format_exc()
     return row
 
 
@@ -254,7 +259,8 @@ def _stack(settings: Settings, runs: Any, method: Any) -> Row:
     from ablab.train.stack import Stack
 
     if settings.cuda:
-        torch.cuda.empty_cache()
+        with suppress(RuntimeError):  # some releases of torch refuse after a failed recording
+            torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
     row: Row = {}
     for way in ("launched", "replayed") if settings.cuda else ("launched",):
@@ -282,6 +288,7 @@ def _graphed(call: Callable[[], object]) -> Any:
     import torch
 
     aside = torch.cuda.Stream()
+    aside.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(aside):
         for _ in range(3):
             call()
@@ -485,7 +492,7 @@ def of_part(name: str, device: str) -> Row:
         ended = f"stopped after {SECONDS[name]} s"
     rows = [json.loads(line) for line in out.splitlines() if line.startswith("{")]
     found: Row = {"seconds": time.perf_counter() - began, "ended": ended, "rows": rows}
-    if child.returncode != 0:
+    if child.returncode != 0 or any("failed" in row for row in rows):
         found["stderr"] = err[-3000:]
     return found
 

@@ -185,11 +185,11 @@ def test_a_stack_that_does_not_fit_is_split(tmp_path, tiny, monkeypatch):
     widths = []
     original = setup.Stack
 
-    def limited(runs, *arguments):
+    def limited(runs, *arguments, **settings):
         widths.append(len(runs))
         if len(runs) > 2:
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
-        return original(runs, *arguments)
+        return original(runs, *arguments, **settings)
 
     monkeypatch.setattr(setup, "Stack", limited)
     result = train(tiny, tmp_path / "lab", "seeds=7", "model.d_model=8", engine="stack")

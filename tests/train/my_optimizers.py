@@ -124,3 +124,13 @@ class Open(torch.optim.SGD):
 
     def __init__(self, params, lr=0.1, **others):
         super().__init__(params, lr=lr, **others)
+
+
+class Numberless(Signs):
+    """Steps of a fixed size, for which no number is needed."""
+
+    def scalars(self, config, step, lr):
+        return {}
+
+    def update(self, theta, grad, optimizer_state, scalars, decays):
+        theta.sub_(grad.sign(), alpha=1e-3)

@@ -219,23 +219,57 @@ def test_graphs_are_released_when_calls_are_made_anew(rehearsed):
     assert np.isfinite(stack.advance(3).losses).all()
 
 
-def test_after_a_refused_recording_the_process_records_nothing_more(monkeypatch):
-    """On the device of a machine without one, which fails when it is asked for a graph."""
-    recorder = CudaRecorder()
-    monkeypatch.setattr(torch.cuda, "CUDAGraph", object)
-    monkeypatch.setattr(torch.cuda, "current_stream", lambda: "usual")
-    monkeypatch.setattr(torch.cuda, "Stream", object)
+class NoGraph:
+    """A graph of a machine without a device; whether it was given back."""
+
+    refuses = False
+
+    def __init__(self):
+        self.given_back = False
+
+    def reset(self):
+        if self.refuses:
+            raise RuntimeError("still recording")
+        self.given_back = True
+
+    def replay(self):
+        raise AssertionError("there is nothing to replay")
+
+
+class NoStream:
+    """One of three streams, which are given in turn."""
+
+    made = 0
+
+    def __init__(self):
+        self.cuda_stream = NoStream.made % 3
+        NoStream.made += 1
+
+
+@pytest.fixture
+def recorder(monkeypatch):
+    """The recorder of a machine without a device, and the streams that became the current one."""
     streams = []
-    monkeypatch.setattr(torch.cuda, "set_stream", streams.append)
 
     @contextmanager
     def graph(graph, stream, capture_error_mode):
+        streams.append(stream)
         try:
             yield
-        finally:
-            raise RuntimeError("operation failed due to a previous error during capture")
+        except ValueError as error:
+            error.add_note("capture_end fails then")
+            raise RuntimeError("operation failed due to a previous error during capture")  # noqa: B904
 
-    monkeypatch.setattr(torch.cuda, "graph", graph)
+    for name, own in (
+        ("CUDAGraph", NoGraph), ("Stream", NoStream), ("graph", graph), ("synchronize", lambda: 0),
+        ("current_stream", lambda: "usual"), ("set_stream", streams.append),
+    ):  # fmt: skip
+        monkeypatch.setattr(torch.cuda, name, own)
+    return CudaRecorder(), streams
+
+
+def test_after_a_refused_recording_the_process_records_nothing_more(recorder):
+    record, streams = recorder
     calls = []
 
     def call():
@@ -244,9 +278,41 @@ def test_after_a_refused_recording_the_process_records_nothing_more(monkeypatch)
 
     for _ in range(2):
         with pytest.raises(RefusedError, match="ValueError: waits for the device"):
-            recorder(call)
+            record(call)
     assert len(calls) == 1
-    assert streams == ["usual"]
+    assert streams[-1] == "usual"
+
+
+@pytest.mark.parametrize("refuses", [False, True])
+def test_a_graph_that_does_not_fit_is_given_back_and_smaller_ones_are_recorded(
+    recorder, refuses, monkeypatch
+):
+    record, streams = recorder
+    monkeypatch.setattr(NoGraph, "refuses", refuses)
+
+    def full():
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with pytest.raises(RefusedError if refuses else torch.OutOfMemoryError):
+        record(full)
+    assert streams[-1] == "usual"
+    if refuses:  # an allocator in the state of a recording
+        with pytest.raises(RefusedError, match="out of memory"):
+            record(lambda: ())
+    else:
+        record(lambda: ())
+        assert streams[-1] is streams[0], "its stream is free again"
+
+
+def test_no_two_graphs_have_one_stream(recorder):
+    record, streams = recorder
+    recordings = [record(lambda: ()) for _ in range(3)]
+    assert len({each.cuda_stream for each in streams}) == 3
+    with pytest.raises(RefusedError, match="there are 3 graphs"):
+        record(lambda: ())
+    recordings[1].release()
+    record(lambda: ())
+    assert streams[-1] is streams[1]
 
 
 def compared(runs, method, steps, replays_on="cpu", watched=None):

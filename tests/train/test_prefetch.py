@@ -1,10 +1,13 @@
 """Inputs do not depend on how they were prepared: how many steps ahead, or beside training."""
 
+from threading import Event
+
 import numpy as np
 import pytest
 import torch
 
 from ablab.model.transformer_config import TransformerConfig
+from ablab.tasks.base import Batch
 from ablab.train.method import SOLO, STACK
 from ablab.train.prefetch import Prefetcher
 from ablab.train.stack import Stack, make_task
@@ -88,6 +91,73 @@ def test_an_error_of_a_task_is_raised_where_its_batch_is_needed(monkeypatch):
         beside.at(step, None, kept_as_it_is)
     with pytest.raises(RuntimeError, match="no more data"):
         beside.at(3, None, kept_as_it_is)
+
+
+@pytest.mark.parametrize("beside", [True, False])
+def test_a_task_may_return_arrays_of_any_layout(beside):
+    runs = runs_of(2)
+    task, plain = make_task(runs[0]), make_task(runs[0])
+
+    def draw(seed, first, count, samples):
+        batch = plain.draw(seed, first, count, samples)
+        backwards = np.ascontiguousarray(batch.tokens[..., ::-1])[..., ::-1]
+        backwards.flags.writeable = False
+        return Batch(backwards, batch.targets.astype(batch.targets.dtype.newbyteorder(">")))
+
+    task.draw = draw
+    stack = Stack(runs, None, CPU, STACK)
+    given = (stack.optimizer, [], stack.theta, beside)
+    own, usual = Prefetcher(runs, task, *given), Prefetcher(runs, plain, *given)
+    for step in range(1, 20):
+        same(own.at(step, None, kept_as_it_is), usual.at(step, None, kept_as_it_is))
+
+
+@pytest.mark.parametrize(
+    "change", [lambda tokens: tokens[:, :1], lambda tokens: tokens.astype(np.uint8)]
+)
+def test_runs_whose_batches_differ_in_kind_are_refused(change):
+    runs = runs_of(2)
+    task, plain = make_task(runs[0]), make_task(runs[0])
+
+    def draw(seed, first, count, samples):
+        batch = plain.draw(seed, first, count, samples)
+        return Batch(change(batch.tokens), batch.targets) if seed == 1 else batch
+
+    task.draw = draw
+    stack = Stack(runs, None, CPU, STACK)
+    with pytest.raises(ValueError, match="for seed 1, and int64 of shape") as found:
+        Prefetcher(runs, task, stack.optimizer, [], stack.theta).at(1, None, kept_as_it_is)
+    assert "expected the same" in str(found.value)
+
+
+def test_drawing_ends_when_nobody_needs_it():
+    runs = runs_of(4)
+    task, plain, went_on = make_task(runs[0]), make_task(runs[0]), Event()
+    seen = []
+
+    def draw(seed, first, count, samples):
+        seen.append((seed, first))
+        if first > 1 and seed == 0:
+            began.set()
+            went_on.wait(10)
+        return plain.draw(seed, first, count, samples)
+
+    task.draw, began = draw, Event()
+    stack = Stack(runs, None, CPU, STACK)
+    beside = Prefetcher(runs, task, stack.optimizer, [], stack.theta, beside=True)
+    beside.at(1, None, kept_as_it_is)
+    assert began.wait(10)
+    beside.close()
+    went_on.set()
+    found = beside.at(2, None, kept_as_it_is)
+    alone = Prefetcher(runs, plain, stack.optimizer, [], stack.theta)
+    same(found, alone.at(2, None, kept_as_it_is))
+    assert [seed for seed, first in seen if first == 9] in ([0], []), "the others were not drawn"
+
+
+def test_an_optimizer_without_numbers_trains():
+    run = make_run(optimizer="tests.train.my_optimizers:Numberless")
+    assert np.isfinite(Stack([run], None, CPU, SOLO).advance(5).losses).all()
 
 
 def test_a_stack_whose_batches_are_drawn_beside_it_trains_as_any_other(monkeypatch):

@@ -225,6 +225,7 @@ class _Replay:
                 if stack.step % 10 == 0 or stack.step == last:
                     report(stack.step, request.last)
             state = stack.state(0)
+            stack.release()
         self._flush()
         return self._report(start, losses, methods)
 

@@ -19,6 +19,7 @@ from ablab.train.timings import NO_TIMINGS, Timings
 
 Results = tuple[Tensor, ...]
 USUAL_CALLS = 2  # calls before one is recorded: they load kernels and fill caches
+_STREAMS = 64  # twice as many as torch has, which gives them in turn
 _APART = 1e-3  # a replay may differ by this from the usual call: sums may have another order
 
 
@@ -55,13 +56,14 @@ class CudaRecorder:
     """Records CUDA graphs. There is one for the process.
 
     Each graph has a stream of its own as long as it lives: torch keeps the workspace of matrix
-    products by stream, and drops it with any graph of that stream. After one failure nothing is
-    recorded any more, since the allocator of some releases of torch stays in the state of a
-    recording; the graph that failed is kept for the same reason.
+    products by stream, and drops it with any graph of that stream. After a failure for another
+    reason than memory nothing is recorded any more, since the allocator of some releases of torch
+    stays in the state of a recording; the graph that failed is kept for the same reason.
     """
 
     def __init__(self) -> None:
         self._free: list[torch.cuda.Stream] = []
+        self._streams: set[int] = set()  # of torch's, of which there are few
         self._refused: str | None = None
         self._failed: list[Any] = []
 
@@ -69,28 +71,58 @@ class CudaRecorder:
         """Records a call, which does not run.
 
         Raises:
-            RefusedError: It waits for the device or uses memory of the host, or an earlier one did.
+            RefusedError: It waits for the device or uses memory of the host, or an earlier one did,
+                or there are too many graphs.
+            OutOfMemoryError: It does not fit.
         """
         if self._refused is not None:
             raise RefusedError(self._refused)
-        graph, before = torch.cuda.CUDAGraph(), torch.cuda.current_stream()
-        stream = self._free.pop() if self._free else torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        graph, stream, usual = torch.cuda.CUDAGraph(), self._stream(), torch.cuda.current_stream()
         try:
             # Other threads, which draw batches, may allocate pinned memory meanwhile.
             with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
                 results = call()
         except Exception as error:
-            torch.cuda.set_stream(before)  # torch leaves its own in place
+            torch.cuda.set_stream(usual)  # torch leaves its own in place
+            if isinstance(error, torch.OutOfMemoryError) and _reset(graph):
+                self._free.append(stream)
+                raise
             self._failed += [graph, stream]
-            cause = error.__context__ or error  # torch says at last only that something failed
-            self._refused = f"{type(cause).__name__}: {cause}".splitlines()[0]
-            raise RefusedError(self._refused) from error
+            self._refused = _reason(error)
+            raise RefusedError(self._refused) from None
 
         def release() -> None:
+            torch.cuda.synchronize()  # the last replay may not be over
             graph.reset()
             self._free.append(stream)
 
         return Recording(results, graph.replay, release)
+
+    def _stream(self) -> torch.cuda.Stream:
+        """A stream that no other graph has."""
+        for _ in range(_STREAMS):
+            if self._free:
+                return self._free.pop()
+            stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+            if stream.cuda_stream not in self._streams:
+                self._streams.add(stream.cuda_stream)
+                return stream
+        raise RefusedError(f"there are {len(self._streams)} graphs, each with a stream of its own")
+
+
+def _reset(graph: torch.cuda.CUDAGraph) -> bool:
+    """Gives back what a graph holds after its recording failed; whether that was possible."""
+    try:
+        graph.reset()
+    except RuntimeError:
+        return False
+    return True
+
+
+def _reason(error: Exception) -> str:
+    """Why recording failed. torch says at last only that something had failed before."""
+    cause = error.__context__ or error
+    return f"{type(cause).__name__}: {cause}".splitlines()[0]
 
 
 RECORDERS: dict[str, Record] = {"cuda": CudaRecorder()}  # by the type of device
@@ -168,7 +200,7 @@ class Replayed:
             self._inputs = [*inputs[:adopted], *(each.clone() for each in inputs[adopted:])]
             self._recording = self._record(lambda: self._function(*self._inputs))
         except (RefusedError, torch.OutOfMemoryError) as error:
-            self._fail(str(error))
+            self._fail(str(error).splitlines()[0])
 
     def _replay(self, inputs: Sequence[Tensor]) -> Results:
         assert self._recording is not None, "a call was recorded"
@@ -191,15 +223,20 @@ class Replayed:
                 _restore(self._state, before)
             self._fail(str(error).splitlines()[0])
             return self._function(*inputs)
-        _restore(self._state, before)
-        results = self._replay(inputs)
-        pairs = zip([*results, *self._state], [*usual, *after], strict=True)
-        apart = max((_distance(mine, other) for mine, other in pairs), default=0.0)
-        if apart <= _APART:
-            self._agrees = True
-            return results
+        try:
+            _restore(self._state, before)
+            results = self._replay(inputs)
+            pairs = zip([*results, *self._state], [*usual, *after], strict=True)
+            apart = max((_distance(mine, other) for mine, other in pairs), default=0.0)
+        except torch.OutOfMemoryError as error:
+            failure = str(error).splitlines()[0]
+        else:
+            if apart <= _APART:
+                self._agrees = True
+                return results
+            failure = f"a replay differs by {apart:.1e} from the call"
         _restore(self._state, after)
-        self._fail(f"a replay differs by {apart:.1e} from the call")
+        self._fail(failure)
         return usual
 
     def _fail(self, reason: str) -> None:

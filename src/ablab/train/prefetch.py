@@ -1,8 +1,9 @@
 """The inputs of training steps, prepared some steps ahead. Axes: K steps, R runs, B, T; N words."""
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from threading import Event
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,8 +19,9 @@ from ablab.train.recovery import Recovery
 from ablab.train.run import Run
 from ablab.train.step_scalars import step_scalars
 
-# Limits of the memory for prefetched data, on a CPU and on other devices.
-_DRAW_BYTES, _DRAW_BYTES_BESIDE = 32 * 2**20, 256 * 2**20
+# Limits of the memory for prefetched data, on a CPU and on other devices, which may have two such.
+_DRAW_BYTES, _DRAW_BYTES_BESIDE = 32 * 2**20, 64 * 2**20
+_FIRST_STEPS = 8  # drawn before the first step; later, as many as fit, or a hundred
 
 
 class StepInputs(NamedTuple):
@@ -80,6 +82,8 @@ class Prefetcher:
         beside = like.device.type != "cpu" if beside is None else beside
         self._thread = ThreadPoolExecutor(1, "ablab-draws") if beside else None
         self._pinned = like.device.type == "cuda"
+        self._needless = Event()  # what is being drawn beside training
+        self._most = _FIRST_STEPS
         self._ahead: _Prefetched | None = None
         self._next: tuple[int, int, Future[Batches]] | None = None  # first step, steps, batches
 
@@ -96,6 +100,7 @@ class Prefetcher:
         ahead = self._ahead
         if ahead is None or not ahead.first <= step < ahead.first + ahead.count:
             count = self._steps_ahead(step, recovery)
+            self._most = 100
             drawn = self._drawn(step, count)
             self._draw_beside(step + count, recovery)
             batches = arrange(self._moved(drawn))
@@ -114,8 +119,8 @@ class Prefetcher:
     def narrow(self, indices: Sequence[int], optimizer: Optimizer[Any]) -> None:
         """Narrows to some of the runs, whose optimizer is another object."""
         self._runs, self._optimizer = [self._runs[i] for i in indices], optimizer
-        if self._next is not None:
-            self._next[2].cancel()  # if it has not begun
+        self._needless.set()
+        self._needless = Event()
         self._ahead = self._next = None
 
     def draw(self, first: int, count: int) -> Batches:
@@ -133,30 +138,44 @@ class Prefetcher:
         """Lets the thread draw the batches that follow, if there is one."""
         if self._thread is not None and step <= self._config.steps:
             count = self._steps_ahead(step, recovery)
-            self._next = (
-                step, count, self._thread.submit(self._draw, self._runs, step, count),
-            )  # fmt: skip
+            drawn = self._thread.submit(self._draw, self._runs, step, count, self._needless)
+            self._next = step, count, drawn
 
-    def _draw(self, runs: Sequence[Run], first: int, count: int) -> Batches:
-        """Draws on the host, run by run, each into its place."""
+    def close(self) -> None:
+        """Ends what is drawn beside training; later batches are drawn when they are needed."""
+        self._needless.set()
+        if self._thread is not None:
+            self._thread.shutdown(wait=False, cancel_futures=True)
+        self._thread = self._next = None
+
+    def _draw(
+        self, runs: Sequence[Run], first: int, count: int, needless: Event | None = None
+    ) -> Batches:
+        """Draws on the host, run by run, each into its place.
+
+        Raises:
+            CancelledError: Nobody needs it any more.
+        """
         samples, sizes = self._config.batch_size, self._noise_sizes
         tensors: list[Tensor] = []
         for r, run in enumerate(runs):
+            if needless is not None and needless.is_set():
+                raise CancelledError
             batch = self._task.draw(run.seed, first, count, samples)
-            found = [torch.from_numpy(batch.tokens), torch.from_numpy(batch.targets)]
+            drawn: list[NDArray[Any]] = [np.asarray(batch.tokens), np.asarray(batch.targets)]
             if sizes:
-                noise = dropout_words(run.seed, first, count, samples, sizes)
-                found.append(torch.from_numpy(noise))
+                drawn.append(dropout_words(run.seed, first, count, samples, sizes))
             if not tensors:
-                tensors = [self._empty(each, len(runs)) for each in found]
-            for place, each in zip(tensors, found, strict=True):
-                place[:, r] = each
+                tensors = [self._empty(each, len(runs)) for each in drawn]
+            for place, each in zip(tensors, drawn, strict=True):
+                _write(place.numpy(), r, each, run)
         return Batches(tensors[0], tensors[1], tensors[2] if sizes else None)
 
-    def _empty(self, one: Tensor, runs: int) -> Tensor:
+    def _empty(self, one: NDArray[Any], runs: int) -> Tensor:
         """Memory for what one run has drawn, (K, …), of all runs, (K, R, …)."""
         shape = (one.shape[0], runs, *one.shape[1:])
-        return torch.empty(shape, dtype=one.dtype, pin_memory=self._pinned)
+        like = torch.from_numpy(np.empty(0, one.dtype.newbyteorder("=")))
+        return torch.empty(shape, dtype=like.dtype, pin_memory=self._pinned)
 
     def _moved(self, batches: Batches) -> Batches:
         return batches.map(self._to_device)
@@ -173,7 +192,23 @@ class Prefetcher:
             16 * self._runs[0].task.input_length + 2 * sum(self._noise_sizes)
         )
         limit = _DRAW_BYTES if self._thread is None else _DRAW_BYTES_BESIDE
-        ahead = max(1, min(100, limit // (row * len(self._runs))))
+        ahead = max(1, min(self._most, limit // (row * len(self._runs))))
         ahead = min(ahead, max(1, self._config.steps - step + 1))
         # A check of recovery may change the learning rate.
         return ahead if recovery is None else min(ahead, recovery.until_check(step - 1))
+
+
+def _write(place: NDArray[Any], r: int, drawn: NDArray[Any], run: Run) -> None:
+    """Writes what a run has drawn, (K, …), to its place among all, (K, R, …).
+
+    Raises:
+        ValueError: Its shape or dtype is not that of the first run.
+    """
+    wanted = (place.shape[0], *place.shape[2:])
+    dtype = drawn.dtype.newbyteorder("=")
+    if drawn.shape != wanted or dtype != place.dtype:
+        raise ValueError(
+            f"the task's draw gives {dtype} of shape {drawn.shape} for seed {run.seed}, and "
+            f"{place.dtype} of shape {wanted} for another; expected the same"
+        )
+    place[:, r] = drawn

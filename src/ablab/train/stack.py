@@ -233,8 +233,9 @@ class Stack:
             # Its settings are those of the first run, and all settings if only that one is left.
             self.optimizer = make_optimizer(self.runs[0].train.optimizer_config, self.layout)
             self._prefetcher.narrow(indices, self.optimizer)
-            self._renew_calls(_USUAL_CALLS)
+            self._renew_calls()
             self.narrowed()
+            self._renew_calls(_USUAL_CALLS)
 
     def use(self, method: Method) -> None:
         """Switches to another method of computing gradients.
@@ -261,6 +262,7 @@ class Stack:
     def release(self) -> None:
         """Gives back memory that is not the stack's state; it can still be trained."""
         self.calls.release()
+        self._prefetcher.close()
 
     def _renew_calls(self, usual_calls: int = USUAL_CALLS) -> None:
         self.calls.release()

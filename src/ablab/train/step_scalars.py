@@ -55,10 +55,10 @@ def step_scalars(
             tables.append(_table(run.train, optimizer, first, rates[-1]))
         own[r] = columns[key]
     names = tuple(tables[0])
-    values = np.stack([[table[name] for name in names] for table in tables], axis=-1)  # (S, K, …)
-    return StepScalars(
-        names, values.swapaxes(0, 1)[:, :, own, None], np.stack(rates, axis=1)[:, own]
-    )
+    values = np.empty((count, len(names), len(runs), 1))
+    for place, name in enumerate(names):
+        values[:, place, :, 0] = np.stack([table[name] for table in tables], axis=1)[:, own]
+    return StepScalars(names, values, np.stack(rates, axis=1)[:, own])
 
 
 def _rates(config: TrainConfig, first: int, count: int) -> NDArray[np.float64]:
