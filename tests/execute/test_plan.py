@@ -15,6 +15,9 @@ from ablab.experiments.experiment import experiment
 from ablab.train.method import SOLO, STACK
 from tests.store.makers import train
 
+OURS = {"kind": "transformer", "d_model": 8, "n_heads": 2}
+THEIRS = {"kind": "tests.train.my_mixers:Plain"}
+
 
 @pytest.fixture
 def reference(tmp_path):
@@ -107,20 +110,28 @@ def test_what_does_not_fit_in_memory_is_not_stacked(tiny, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("gpus", "workers", "compiling", "shares"),
-    [(1, 1, "off", 1), (1, 2, "off", 2), (2, 2, "off", 1), (2, 3, "off", 2), (1, 1, "auto", 2)],
+    ("gpus", "workers", "compiling", "model", "shares"),
+    [
+        (1, 1, "off", OURS, 1),
+        (1, 2, "off", OURS, 2),
+        (2, 2, "off", OURS, 1),
+        (2, 3, "off", OURS, 2),
+        (1, 1, "auto", OURS, 2),  # with a graph
+        (1, 1, "auto", THEIRS, 1),  # whose Python code runs at every step
+    ],
 )
 def test_processes_and_graphs_on_one_gpu_share_its_memory(
-    gpus, workers, compiling, shares, tiny, monkeypatch
+    gpus, workers, compiling, model, shares, tiny, monkeypatch
 ):
-    asked = experiment(tiny, "seeds=6", "model.d_model=8")
+    one_shape = {name: value for name, value in tiny.items() if name != "grid"}
+    asked = experiment(one_shape | {"model": model}, "seeds=12")
     one = count_cost(asked.runs[0]).bytes(6, STACK)
     monkeypatch.setattr("ablab.execute.plan.device_memory", lambda device: 2 * one)
     monkeypatch.setattr("ablab.execute.plan.device_count", lambda device: gpus)
     options = Options(engine="stack", workers=workers, compiling=compiling)
     plan = make_plan(asked.runs, options, {}, Speeds(), device=torch.device("cuda"))
     assert plan.device == "cuda"
-    assert max(len(stack.runs) for stack in plan.stacks) <= -(-6 // shares)
+    assert max(len(stack.runs) for stack in plan.stacks) == 6 // shares
     assert max(stack.bytes for stack in plan.stacks) * shares <= one
 
 

@@ -32,6 +32,7 @@ _PLAIN_TOKENS = 128
 # The tensors of a call should fit in a core's cache. A batch with more activation memory than this
 # is split into parts of about this many tokens.
 _UNSPLIT_BYTES, _PART_TOKENS = 6 * 2**20, 2048
+_GRAPHS = 2  # a CUDA graph keeps the memory of a step, and other steps need as much beside it
 _SMALL_SECONDS = 5.0  # the method of a group that takes less depends on no timing
 _TIMED_SECONDS = 0.3  # a group that takes less is not timed at all
 # Runs that go on keep their method, which makes them equal bit for bit, unless another one saves
@@ -156,7 +157,8 @@ class MethodChooser:
         runs, speeds, threads, workers = group.runs, self.speeds, self.threads, self.workers
         worth_timing = speeds.model_step(cost, SOLO, threads) * group.run_steps > _SMALL_SECONDS
         for method in _methods(len(runs), cost, self.options, self.device):
-            width = _width(len(runs), cost, method, self.device, self.memory)
+            memory = self._memory_of_steps(method, runs[0])
+            width = _width(len(runs), cost, method, self.device, memory)
             if self.options.engine == "auto" and method.engine == "stack" and width == 1:
                 continue  # a run alone in its stack is trained solo
             known = speeds.knows(cost, method, threads, workers)
@@ -173,6 +175,13 @@ class MethodChooser:
                 width = _evenly(len(runs), max(1, min(width, busy)))
             found.append(self._alternative(group, cost, method, width, known))
         return found
+
+    def _memory_of_steps(self, method: Method, run: Run) -> float:
+        """Bytes that a stack's steps may use, beside the graphs of those that are replayed."""
+        replayed = self.device.type == "cuda" and self.options.replays
+        if replayed and (method.compiled or run.program_is_shipped):
+            return self.memory / _GRAPHS
+        return self.memory
 
     def _alternative(
         self, group: Group, cost: StepCost, method: Method, width: int, known: bool

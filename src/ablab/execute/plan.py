@@ -24,7 +24,6 @@ from ablab.train.method import SOLO, Method
 from ablab.train.run import Run, by_stack_key
 
 _MEMORY_SHARE = 0.5  # the fraction of the device's memory that all workers together may use
-_GRAPHS = 2  # a CUDA graph keeps the memory of a step, and other steps need as much beside it
 _MIN_PROCESS_SECONDS = 10.0  # with less work per process, starting processes costs more
 _COPIES = 3  # of the parameters that even the smallest step needs
 _TIMING_SECONDS = 3.0  # time limit for measuring steps of unknown shapes
@@ -234,8 +233,6 @@ class _Planner:
         on_cpu = self._device.type == "cpu"
         sharing = cpu_count() if on_cpu else math.ceil(workers / device_count(self._device))
         memory = device_memory(self._device) * _MEMORY_SHARE / sharing
-        if self._device.type == "cuda" and self._options.replays:
-            memory /= _GRAPHS
         torch.set_num_threads(threads)
         deadline = time.perf_counter() + _TIMING_SECONDS
         chooser = MethodChooser(
