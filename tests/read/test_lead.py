@@ -6,13 +6,14 @@ import pytest
 from ablab.config import InputError
 from ablab.experiments.measures import parse_measure
 from ablab.read.measure_words import measure_words
-from ablab.read.measures import _Curve, _half_way, _lead
+from ablab.read.measures import _half_way, _lead
+from ablab.read.run_curves import RunCurve
 
 STEPS = np.arange(0, 1001, 10)
 
 
 def curve(values):
-    return _Curve(STEPS, np.asarray(values, float), 1000)
+    return RunCurve(STEPS, np.asarray(values, float), 1000)
 
 
 def test_half_of_the_last_change():
@@ -25,7 +26,7 @@ def test_half_of_the_last_change():
 
 
 def test_between_logged_steps_is_a_straight_line():
-    coarse = _Curve(np.array([0, 200, 400, 600]), np.array([4.0, 1.0, 7.0, 7.0]), 600)
+    coarse = RunCurve(np.array([0, 200, 400, 600]), np.array([4.0, 1.0, 7.0, 7.0]), 600)
     assert _half_way(coarse) == pytest.approx(300)
 
 

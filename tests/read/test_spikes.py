@@ -1,3 +1,5 @@
+import shlex
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -103,10 +105,32 @@ def test_nothing_was_watched(tmp_path):
 
 def test_the_command_sets_what_it_tries_once():
     record = SimpleNamespace(
-        name="g", command="ablab run g train.loss.dtype=float32 model.d_model=8",
+        name="g", entry=None, command="ablab run g train.loss.dtype=float32 model.d_model=8",
         definition={"grid": {"train.loss.dtype": ["float32", "float64"], "train.lr": [0.1, 0.2]}},
     )  # fmt: skip
     run = SimpleNamespace(variant={"train.loss.dtype": "float32", "train.lr": 0.1}, seed=3)
-    command = spikes._command(record, run, "train.loss.dtype=float32,float64")
+    command = spikes._command(None, record, run, "train.loss.dtype=float32,float64")
     assert command.count("train.loss.dtype=") == 1
     assert "train.lr=0.1" in command and "model.d_model=8" in command and "seeds=[3]" in command
+
+
+def test_the_command_starts_from_the_definition_of_the_entry():
+    """It has every setting that was given, in whatever order or language; tuned ones are told."""
+    record = SimpleNamespace(
+        name="g", entry="2026-01-01-g", command="ablab run --device cpu g.yaml model.n_heads=2",
+        definition={
+            "grid": {"model.d_model": [8, 16]}, "halving": {}, "tune": {"over": {"train.lr": ""}},
+            "tuned": {"by": "x", "cells": [
+                {"cell": {"model.d_model": 8}, "settings": {"train.lr": 0.1}},
+                {"cell": {"model.d_model": 16}, "settings": {"train.lr": 0.3}},
+            ]},
+        },
+    )  # fmt: skip
+    run = SimpleNamespace(variant={"model.d_model": 16}, seed=3)
+    store = SimpleNamespace(path=Path("somewhere/lab"))
+    words = shlex.split(spikes._command(store, record, run, "train.eps=1e-8,1e-6"))
+    assert words == [
+        "ablab", "run", "lab/logbook/2026-01-01-g/experiment.yaml", "model.d_model=16",
+        "train.lr=0.3", "halving=null", "tune=null", "seeds=[3]", "train.eps=1e-8,1e-6",
+        "name=g-spikes", "--store", "lab",
+    ]  # fmt: skip

@@ -144,10 +144,10 @@ class Expectation(Config):
     def sentence(self) -> str:
         """The expectation as a sentence that :func:`parse_expectation` can parse."""
         where = f" where {cell_text(self.where)}" if self.where else ""
-        by = f" by {self.by:g}" if self.by else ""
+        by = f" by {_number(self.by)}" if self.by else ""
         other = cell_text(self.lower_than or self.higher_than or self.same_as)
         least, most = self.factor or (0.0, 0.0)
-        factor = f" by a factor between {least:g} and {most:g}" if self.factor else ""
+        factor = f" by a factor between {_number(least)} and {_number(most)}" if self.factor else ""
         predicted = _predicted(self.predicts, self.trained)
         sentences = {
             "falls_with": f"falls with {self.falls_with}{where}{factor}",
@@ -167,8 +167,7 @@ class Expectation(Config):
     def range(self) -> str:
         """The range that is expected, as text; empty for relations of cells."""
         if self.within is not None:
-            low, high = (each if isinstance(each, str) else f"{each:g}" for each in self.within)
-            return f"between {low} and {high}"
+            return f"between {_number(self.within[0])} and {_number(self.within[1])}"
         if self.below is not None:
             return f"below {_number(self.below)}"
         return "" if self.above is None else f"above {_number(self.above)}"
@@ -186,8 +185,8 @@ class Expectation(Config):
     def tested(self) -> str:
         """The range of a level, or the margin of a difference, as text; empty without either."""
         if self.margin is not None:
-            return f"within ±{self.margin:g}"
-        return f"by more than {self.by:g}" if self.by else self.range
+            return f"within ±{_number(self.margin)}"
+        return f"by more than {_number(self.by)}" if self.by else self.range
 
     @property
     def levels(self) -> tuple[Level, ...]:

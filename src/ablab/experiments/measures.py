@@ -63,6 +63,14 @@ def is_of_end(measure: str) -> bool:
         return True
 
 
+def is_count(measure: str) -> bool:
+    """Whether a measure, as written, is a count, such as that of spikes."""
+    try:
+        return parse_measure(measure).function in COUNTED
+    except InputError:
+        return False
+
+
 def is_of_steps(measure: str) -> bool:
     """Whether a measure, as written, is a step; False for a name of values that is no measure."""
     try:

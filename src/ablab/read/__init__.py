@@ -31,6 +31,7 @@ Modules:
 - ``quantity``: the range, unit and average of the values of a measure.
 - ``readings``: readings of stored runs, cached in the index.
 - ``rounds``: what reads results between the rounds of a training.
+- ``run_curves``: a column of each run as a curve, and where its values are not finite.
 - ``samples``: predictions on held-out samples, and generated text.
 - ``settling``: questions that are settled by adding seeds.
 - ``short_variants``: variants that were trained for far fewer steps than the others.

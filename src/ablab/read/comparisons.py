@@ -11,7 +11,7 @@ import numpy as np
 
 from ablab.experiments.expectations import Expectation
 from ablab.read.effects.compare import factor, too_wide
-from ablab.read.effects.inference import Estimate
+from ablab.read.effects.inference import ALPHA, Estimate
 from ablab.read.effects.level import Levels, compare_levels
 from ablab.read.hypothesis_tests import Floats, Sample, apart, gaps, levels_of, why_no_pair
 from ablab.read.judgements import Estimand, Found, Outcome
@@ -140,7 +140,8 @@ class _Compared:
         assert ends is not None and levels.estimate.mean is not None, "there is a difference"
         return Estimate(
             levels.estimate.seeds, levels.estimate.mean - shift, levels.estimate.deviation,
-            (ends[0] - shift, ends[1] - shift), None, levels.bounded.p_value(shift / width),
+            (ends[0] - shift, ends[1] - shift), None,
+            levels.bounded.p_value(shift / width, in_family=self.alpha < ALPHA),
         )  # fmt: skip
 
     def equivalence(self, margin: float) -> float | None:

@@ -9,9 +9,10 @@ from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
+from scipy.special import stdtr
 
 from ablab.experiments.expectations import Expectation
-from ablab.read.effects.inference import estimate
+from ablab.read.effects.inference import deviation, estimate, rounding
 from ablab.read.hypothesis_tests import Floats, Sample, gaps
 from ablab.read.quantity import Quantity, factor_text
 from ablab.read.statistics.scales import Average
@@ -198,13 +199,22 @@ def _in_range(values: Floats, size: float, low: float, high: float) -> float | N
     """
     mean = float(values.mean())
     ends = [each for each in (low, high) if np.isfinite(each)]
-    tests = {end: estimate(values - end, max(size, abs(end))).p for end in ends}
+    equal = float(np.ptp(values)) <= rounding(size)
+    tests = {end: estimate(values - end, max(size, abs(end))).p if equal else _p(values, end)
+             for end in ends}  # fmt: skip
     known = [each for each in tests.values() if each is not None]
     if len(known) < len(ends) or not known:
         return None
     if low <= mean <= high:
         return max(known)
     return tests[low] if mean < low else tests[high]
+
+
+def _p(values: Floats, end: float) -> float:
+    """The two-sided p-value of a mean other than ``end``, of values that differ."""
+    n = len(values)
+    error = deviation(values) / n**0.5
+    return 2 * float(stdtr(n - 1, -abs(float(values.mean()) - end) / error))
 
 
 def _least(*tests: float | None) -> float | None:

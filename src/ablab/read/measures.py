@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -14,6 +14,7 @@ from ablab.read.curves.reached import calm, reached
 from ablab.read.directions import directed
 from ablab.read.measured import PAUSED, Measured, measured_columns
 from ablab.read.readings import experiment_readings
+from ablab.read.run_curves import RunCurve, not_finite, run_curves
 from ablab.read.summary import last_values
 from ablab.store.metrics import experiment_metrics, experiment_runs, key_column
 from ablab.store.run_rows import run_settings
@@ -26,15 +27,6 @@ ENDED = ("finished", "stopped", "diverged", "failed")
 """The statuses of runs that go no further."""
 _BROKEN = ("diverged", "failed")  # they did not end as planned
 _POSITION = {"spikes": "step", "growbacks": "first", "plateaus": "level", "slowdowns": "value"}
-
-
-@dataclass(frozen=True)
-class _Curve:
-    """A column of a run: the steps at which it was logged, and the values."""
-
-    steps: np.ndarray
-    values: np.ndarray
-    last: int
 
 
 def measure_table(store: Store, record: ExperimentRecord, text: str) -> pl.DataFrame:
@@ -106,9 +98,9 @@ def measure_runs(
     if measure.function in _READ:
         readings = experiment_readings(store, record, runs, column)
     ends = last_values(frame, {run.run: run.step for run in runs}) if started else {}
-    curves = _curves(frame, column, runs)
+    curves = run_curves(frame, column, runs)
     second_column = measure.other or "train_loss"
-    of_two = _curves(frame, second_column, runs) if measure.function in _OF_TWO else {}
+    of_two = run_curves(frame, second_column, runs) if measure.function in _OF_TWO else {}
     found = {}
     for run in runs:
         curve = curves.get(run.run)
@@ -118,15 +110,9 @@ def measure_runs(
             found[run.run] = Measured(reason=_place(run))
         elif curve is None:
             found[run.run] = Measured(reason=_place(run) if run.status in _BROKEN else "not logged")
-        elif measure.function == "final":
-            found[run.run] = _final(curve, ends[run.run].get(column))
-        elif measure.function in _READ:
-            found[run.run] = _read(known[run.run], curve, readings[run.run])
-        elif measure.function in _OF_TWO:
-            second = of_two.get(run.run)
-            found[run.run] = _OF_TWO[measure.function](curve, second, known[run.run])
         else:
-            found[run.run] = _FUNCTIONS[measure.function](curve, known[run.run])
+            others = of_two.get(run.run), readings.get(run.run), ends[run.run].get(column)
+            found[run.run] = _of_curve(known[run.run], curve, *others)
         if run.status in _BROKEN and is_step(measure) and curve is not None:
             reasons = [each for each in (found[run.run].reason, _place(run)) if each]
             found[run.run] = replace(found[run.run], reason="; ".join(reasons))
@@ -177,21 +163,30 @@ def _word(run: RunRecord, word: str) -> Measured:
     return Measured(float(value)) if value else Measured(reason="not trained yet")
 
 
-def _curves(frame: pl.DataFrame, column: str, runs: list[RunRecord]) -> dict[str, _Curve]:
-    if column not in frame.columns:
-        return {}
-    ends = {run.run: run.step for run in runs}
-    last = pl.DataFrame({"run": list(ends), "last": list(ends.values())}, strict=False)
-    part = frame.select("run", "step", pl.col(column).cast(pl.Float64)).drop_nulls()
-    part = part.filter(pl.col(column).is_finite()).join(last, on="run", maintain_order="left")
-    part = part.filter(pl.col("step") <= pl.col("last"))
-    return {
-        str(run): _Curve(rows["step"].to_numpy(), rows[column].to_numpy(), ends[str(run)])
-        for (run,), rows in part.group_by("run")
-    }
+def _of_curve(
+    measure: Measure,
+    curve: RunCurve,
+    second: RunCurve | None,
+    reading: Reading | None,
+    end: float | None,
+) -> Measured:
+    """The measure of a run's curve, and of a second one if it is of two."""
+    why = not_finite(curve, measure, end)
+    if why is not None:
+        return Measured(reason=why)
+    if measure.function == "final":
+        return _final(curve, end)
+    if reading is not None:
+        return _read(measure, curve, reading)
+    if measure.function in _OF_TWO:
+        if second is not None and not len(second.steps):
+            name = measure.other or "train_loss"
+            return Measured(reason=f"{name} was not finite at step {second.bad[-1]:,}")
+        return _OF_TWO[measure.function](curve, second, measure)
+    return _FUNCTIONS[measure.function](curve, measure)
 
 
-def _final(curve: _Curve, end: float | None) -> Measured:
+def _final(curve: RunCurve, end: float | None) -> Measured:
     """The value at the end of the run, or else the last logged value."""
     if end is not None:
         return Measured(end)
@@ -199,16 +194,16 @@ def _final(curve: _Curve, end: float | None) -> Measured:
     return Measured(float(curve.values[-1]), reason=late)
 
 
-def _best(curve: _Curve, measure: Measure) -> Measured:
+def _best(curve: RunCurve, measure: Measure) -> Measured:
     smooth = _calm(curve, measure.column)
     return Measured(float(smooth.max() if measure.direction == "higher" else smooth.min()))
 
 
-def _highest(curve: _Curve, measure: Measure) -> Measured:
+def _highest(curve: RunCurve, measure: Measure) -> Measured:
     return Measured(float(_calm(curve, measure.column).max()))
 
 
-def _at(curve: _Curve, measure: Measure) -> Measured:
+def _at(curve: RunCurve, measure: Measure) -> Measured:
     step = int(measure.numbers[0])
     (place,) = np.nonzero(curve.steps == step)
     if step > curve.last:
@@ -218,7 +213,7 @@ def _at(curve: _Curve, measure: Measure) -> Measured:
     return Measured(float(curve.values[place[0]]))
 
 
-def _mean(curve: _Curve, measure: Measure) -> Measured:
+def _mean(curve: RunCurve, measure: Measure) -> Measured:
     first, last = measure.numbers
     inside = (curve.steps >= first) & (curve.steps <= last)
     if last > curve.last:
@@ -229,7 +224,7 @@ def _mean(curve: _Curve, measure: Measure) -> Measured:
     return Measured(float(curve.values[inside].mean()))
 
 
-def _steps_to(curve: _Curve, measure: Measure) -> Measured:
+def _steps_to(curve: RunCurve, measure: Measure) -> Measured:
     (wanted,) = measure.numbers
     smooth = _calm(curve, measure.column)
     step = reached(curve.steps, smooth, wanted, measure.direction or "lower")
@@ -238,7 +233,7 @@ def _steps_to(curve: _Curve, measure: Measure) -> Measured:
     return Measured(step)
 
 
-def _lag(curve: _Curve, training: _Curve | None, measure: Measure) -> Measured:
+def _lag(curve: RunCurve, training: RunCurve | None, measure: Measure) -> Measured:
     """The number of steps between the training loss and the column reaching a value."""
     if training is None:
         return Measured(reason="train_loss was not logged")
@@ -252,7 +247,7 @@ def _lag(curve: _Curve, training: _Curve | None, measure: Measure) -> Measured:
     return Measured(then.value - first.value)
 
 
-def _lead(curve: _Curve, other: _Curve | None, measure: Measure) -> Measured:
+def _lead(curve: RunCurve, other: RunCurve | None, measure: Measure) -> Measured:
     """The number of steps by which a column is half-way through its last change before another."""
     if other is None:
         return Measured(reason=f"{measure.other} was not logged")
@@ -264,7 +259,7 @@ def _lead(curve: _Curve, other: _Curve | None, measure: Measure) -> Measured:
     return Measured(then - first)
 
 
-def _half_way(curve: _Curve) -> float | None:
+def _half_way(curve: RunCurve) -> float | None:
     """The step at which half of the last change of a curve is done; None if it has none.
 
     The last change begins where the curve is farthest from its end, the median of the last tenth of
@@ -286,7 +281,7 @@ def _half_way(curve: _Curve) -> float | None:
     return float(steps[after - 1] + share * (steps[after] - steps[after - 1]))
 
 
-def _read(measure: Measure, curve: _Curve, reading: Reading) -> Measured:
+def _read(measure: Measure, curve: RunCurve, reading: Reading) -> Measured:
     if measure.function == "leaves":
         return _leaves(measure, curve, reading)
     if measure.function == "transition":
@@ -303,7 +298,7 @@ def _read(measure: Measure, curve: _Curve, reading: Reading) -> Measured:
     return Measured(float(sum(low <= place <= high for place in places)))
 
 
-def _leaves(measure: Measure, curve: _Curve, reading: Reading) -> Measured:
+def _leaves(measure: Measure, curve: RunCurve, reading: Reading) -> Measured:
     """The step at which the level is left: that of the reader, or else of the running mean.
 
     A curve above the level that falls toward it has not left it; one that is at no step within 3%
@@ -329,7 +324,7 @@ def _leaves(measure: Measure, curve: _Curve, reading: Reading) -> Measured:
     return Measured(float(curve.steps[there[-1]]))
 
 
-def _transition(measure: Measure, curve: _Curve, reading: Reading) -> Measured:
+def _transition(measure: Measure, curve: RunCurve, reading: Reading) -> Measured:
     """The step of the largest transition; of a loss, half of a descent in the logarithm."""
     if reading.transitions:
         largest = max(reading.transitions, key=lambda each: abs(each.high - each.low))
@@ -347,12 +342,12 @@ def _transition(measure: Measure, curve: _Curve, reading: Reading) -> Measured:
     return Measured(float(curve.steps[int(np.argmax(below))]))
 
 
-def _calm(curve: _Curve, column: str) -> np.ndarray:
+def _calm(curve: RunCurve, column: str) -> np.ndarray:
     """The running mean if the column is the training loss at every step, else the values."""
     return calm(curve.steps, curve.values, column)
 
 
-_FUNCTIONS: dict[str, Callable[[_Curve, Measure], Measured]] = {
+_FUNCTIONS: dict[str, Callable[[RunCurve, Measure], Measured]] = {
     "best": _best,
     "highest": _highest,
     "at": _at,
@@ -361,7 +356,7 @@ _FUNCTIONS: dict[str, Callable[[_Curve, Measure], Measured]] = {
 }
 
 # Of the curve and a second one: ``other``, or the training loss.
-_OF_TWO: dict[str, Callable[[_Curve, _Curve | None, Measure], Measured]] = {
+_OF_TWO: dict[str, Callable[[RunCurve, RunCurve | None, Measure], Measured]] = {
     "lag": _lag,
     "lead": _lead,
 }

@@ -55,12 +55,14 @@ class Quantity:
         return replace(found, value=float(self._take(values)(values)))
 
     def statistic(self, values: Floats) -> Statistic:
-        """Which average is told: of counts the mean, of steps and of declared ranges the median."""
-        if self.counted:
-            return "mean"
-        if self.steps or self.ratio or self.limits is not None:
+        """Which average is told: that of which there is an interval.
+
+        Of counts it is the mean; of steps and of declared ranges the median, unless a value is
+        zero, which has no logarithm.
+        """
+        if self.ratio and not self.counted:
             return "median"
-        return choose(values, None).statistic
+        return choose(values, self._limits(values), self.counted).statistic
 
     def levels(self, *samples: Floats) -> str:
         """The averages of samples as text, such as ``median 345 vs 202 steps``."""

@@ -1,19 +1,22 @@
 """Explains spikes: which statistics deviated before them, and which setting to try."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import polars as pl
 
 from ablab.experiments.cell import varied_keys
+from ablab.experiments.grid import same_label
 from ablab.experiments.overrides import as_override
+from ablab.experiments.tuned_cells import digest_of_trials, tuned_settings
 from ablab.read.curves import Reading, Spike
 from ablab.read.incidents import Moved, moved_first
 from ablab.store.artifacts import list_artifacts, read_incident
 from ablab.store.index import StoreError
 from ablab.store.metrics import read_runs
+from ablab.store.paths import repeating
 from ablab.store.store import ExperimentRecord, RunRecord, Store
 from ablab.watching.names import is_statistic
 
@@ -129,9 +132,9 @@ def explain(
         found, damaged = _records(store, run.run, spike)
         any_damaged |= damaged
         for source, frame in found:
-            made = _explanation(record, run, spike, source, frame)
+            made = _explanation(store, record, run, spike, source, frame)
             return replace(made, damaged=any_damaged)
-    made = _explanation(record, run, spikes[0], None, pl.DataFrame())
+    made = _explanation(store, record, run, spikes[0], None, pl.DataFrame())
     return replace(made, damaged=any_damaged)
 
 
@@ -157,7 +160,12 @@ def _records(store: Store, run: str, spike: Spike) -> tuple[list[tuple[str, pl.D
 
 
 def _explanation(
-    record: ExperimentRecord, run: RunRecord, spike: Spike, source: str | None, frame: pl.DataFrame
+    store: Store,
+    record: ExperimentRecord,
+    run: RunRecord,
+    spike: Spike,
+    source: str | None,
+    frame: pl.DataFrame,
 ) -> Explanation:
     moved: Sequence[Moved] = ()
     error: float | None = None
@@ -175,7 +183,7 @@ def _explanation(
     suggestion = _suggestion(moved, error_step is not None)
     return Explanation(
         run.run, spike, source, moved, error, error_step, margin, confident, suggestion,
-        _command(record, run, suggestion),
+        _command(store, record, run, suggestion),
     )  # fmt: skip
 
 
@@ -191,23 +199,41 @@ def _suggestion(moved: Sequence[Moved], lost: bool) -> str:
     return "train.loss.kind=cross_entropy,stablemax"
 
 
-def _command(record: ExperimentRecord, run: RunRecord, suggestion: str) -> str:
-    """The command that trains the run with and without the suggested setting."""
-    words = shlex.split(record.command) if record.command.startswith("ablab run ") else []
-    source = words[2] if len(words) > 2 else record.name
-    overrides = [word for word in words[3:] if "=" in word and not word.startswith("-")]
-    varied = varied_keys(record.definition, run.variant)
+def _command(store: Store, record: ExperimentRecord, run: RunRecord, suggestion: str) -> str:
+    """The command that trains the run with and without the suggested setting.
+
+    It starts from the definition beside the entry, which has all settings that were given.
+    """
     tried = suggestion.split("=", maxsplit=1)[0]
-    own = [as_override(key, run.variant[key]) for key in sorted(varied) if key != tried]
-    fixed = [
-        word
-        for word in overrides
-        if word.split("=")[0] not in (*run.variant, "seeds", "name", tried)
-    ]
-    return shlex.join(
-        ["ablab", "run", source, *fixed, *own, f"seeds=[{run.seed}]", suggestion,
-         f"name={record.name}-spikes"]
-    )  # fmt: skip
+    definition, variant = record.definition, run.variant
+    varied = varied_keys(definition, variant)
+    settings = {key: variant[key] for key in sorted(varied)} | _tuned(definition, variant)
+    own = [as_override(key, value) for key, value in settings.items() if key != tried]
+    own += [f"{key}=null" for key in ("halving", "tune") if key in definition]
+    own += [f"seeds=[{run.seed}]", suggestion, f"name={record.name}-spikes"]
+    if record.entry is None:
+        return shlex.join(
+            ["ablab", "run", *_given(record, {*variant, "seeds", "name", tried}), *own]
+        )
+    path, folder = repeating(store.path, record.entry)
+    return shlex.join(["ablab", "run", path, *own, "--store", folder])
+
+
+def _tuned(definition: Mapping[str, Any], variant: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that were found by tuning for a variant."""
+    for cell, settings in tuned_settings(definition) if digest_of_trials(definition) else ():
+        if all(key in variant and same_label(key, cell[key], variant[key]) for key in cell):
+            return settings
+    return {}
+
+
+def _given(record: ExperimentRecord, without: Collection[str]) -> list[str]:
+    """The recipe or file of an experiment, with the overrides of its command but of some keys."""
+    words = shlex.split(record.command) if record.command.startswith("ablab run ") else []
+    if len(words) < 3 or words[2].startswith("-"):
+        return [record.name]
+    overrides = [word for word in words[3:] if "=" in word and not word.startswith("-")]
+    return [words[2], *(word for word in overrides if word.split("=")[0] not in without)]
 
 
 def _median(frame: pl.DataFrame, name: str) -> float | None:

@@ -51,7 +51,8 @@ def read_curve(
     known = np.isfinite(raw)
     if not known.any():
         raise ValueError(f"{column} has no finite value")
-    not_finite = None if known.all() else int(x[~known][0])
+    after = x[int(np.flatnonzero(known)[-1]) + 1 :]
+    not_finite = int(after[0]) if len(after) else None
     x, raw = x[known], raw[known]
     better = direction or direction_of(column)
     scale = scale_of(raw, better)

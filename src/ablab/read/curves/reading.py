@@ -264,7 +264,7 @@ class Reading(Displayed):
         floor: The level at the end; None if the curve still falls or rises there.
         finished: Whether the curve no longer falls at the end.
         falls_slowly: The fall at the end, if it is slow; else None.
-        not_finite: The first step with a value that is not finite; None if there is none.
+        not_finite: The step from which on no value is finite; None if the last one is.
         positive: Whether the curve was read on a logarithmic scale.
         direction: Which values are better: ``lower`` or ``higher``.
     """

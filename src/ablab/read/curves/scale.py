@@ -16,7 +16,7 @@ _HIGHER = frozenset(
     for name in ("accuracy", "sequence_accuracy")
 )
 _LEAST_RANGE = 0.2  # minimum range of the unit of a share, as an accuracy is
-_ZERO = 1e-45  # about the smallest positive float32 number
+_ZERO = 5e-324  # the smallest positive number
 
 
 @dataclass(frozen=True)

@@ -301,7 +301,7 @@ def _times(height: float, reading: Reading) -> str:
 
 def _ending(reading: Reading) -> str:
     if reading.not_finite is not None:
-        return f"not finite at {reading.not_finite:,}"
+        return f"not finite from {reading.not_finite:,} on"
     if reading.floor is not None:
         return _at_floor(reading, reading.floor)
     whole = _whole_change(reading)

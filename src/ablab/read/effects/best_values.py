@@ -13,7 +13,7 @@ import numpy as np
 from ablab.experiments.short_names import setting_name
 from ablab.read.effects.inference import Interval
 from ablab.read.effects.interactions import Interaction
-from ablab.read.effects.results import Array, Better, Results
+from ablab.read.effects.results import Array, Better, Results, Scale
 from ablab.read.effects.sentences import number
 from ablab.read.effects.trends import Trend, at_best, best_levels, is_end
 from ablab.read.medians import spread_words
@@ -103,7 +103,7 @@ def _of(results: Results, trend: Trend, other: str) -> BestValues | None:
     order = np.argsort(levels)
     bests = []
     for place, at in enumerate(results.levels[other]):
-        found = _best(levels[order], table[order, place], trend.better)
+        found = _best(levels[order], table[order, place], trend.better, results.scale)
         if found is None:
             return None  # a comparison with one that has none would be none
         (best, ends, agreed), scaled = found
@@ -113,7 +113,7 @@ def _of(results: Results, trend: Trend, other: str) -> BestValues | None:
 
 
 def _best(
-    levels: Array, table: Array, better: Better
+    levels: Array, table: Array, better: Better, scale: Scale
 ) -> tuple[tuple[tuple[float, ...], Interval, bool], Array] | None:
     """The best levels of (levels, cells, seeds), of single seeds too, and the values of the first.
 
@@ -123,7 +123,7 @@ def _best(
     if not whole.any():
         return None
     curves, levels = table[whole].mean(axis=1), levels[whole]
-    best, ends, agreed = best_levels(levels, curves, better)
+    best, ends, agreed = best_levels(levels, curves, better, scale)
     assert ends is not None, "it is declared what is better"
     return (best, ends, agreed), curves[int(np.flatnonzero(levels == best[0])[0])]
 

@@ -64,7 +64,7 @@ def cell_means(results: Results, keys: Sequence[str] | None = None) -> tuple[Cel
         balanced = balance(values[place])
         shown = factor if results.scale == "ratio" else float
         seen = np.array([shown(value) for value in balanced.values])
-        mean, interval = _level(results, balanced.values, seen, values)
+        mean, interval = _level(results, balanced.values, seen, values[place])
         keys_here = {key: results.levels[key][at] for key, at in zip(chosen, place, strict=True)}
         result.append(
             Cell(

@@ -112,13 +112,13 @@ def estimate(values: Array, size: float, alpha: float = ALPHA) -> Estimate:
     if _same(values, size):
         mean = 0.0 if abs(mean) <= rounding(size) else mean
         return Estimate(seeds, mean, 0.0, None, None, 2.0 ** (1 - seeds) if mean else 1.0)
-    deviation = float(values.std(ddof=1))
-    error = deviation / seeds**0.5
+    spread = deviation(values)
+    error = spread / seeds**0.5
     half, narrow = (float(stdtrit(seeds - 1, 1 - tail)) * error for tail in (alpha / 2, alpha))
     return Estimate(
         seeds,
         mean,
-        deviation,
+        spread,
         (mean - half, mean + half),
         (mean - narrow, mean + narrow),
         2 * float(stdtr(seeds - 1, -abs(mean) / error)),
@@ -139,7 +139,7 @@ def equivalence(values: Array, margin: float, size: float) -> float | None:
         return None
     if _same(values, size):
         return 2.0**-seeds if abs(values.mean()) < margin else 1.0
-    error = values.std(ddof=1) / seeds**0.5
+    error = deviation(values) / seeds**0.5
     # The larger of the two p-values is that of the nearer end of the margin.
     return float(stdtr(seeds - 1, (abs(values.mean()) - margin) / error))
 
@@ -158,6 +158,13 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
     adjusted[order] = np.minimum(stepped, 1.0)
     values = iter(adjusted)
     return [None if p is None else float(next(values)) for p in p_values]
+
+
+def deviation(values: Array) -> float:
+    """The sample standard deviation of values that differ, however large or small they are."""
+    apart = values - values.mean()
+    top = float(np.abs(apart).max())
+    return top * float(np.sqrt(((apart / top) ** 2).sum() / (len(values) - 1)))
 
 
 def _same(values: Array, size: float) -> bool:

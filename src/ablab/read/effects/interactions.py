@@ -148,7 +148,6 @@ def _interaction(results: Results, key: str, other: str) -> Interaction:
     values = results.by(
         [key, other], "all", results.one_group
     )  # (levels of key, of other, cells, seeds)
-    size = largest(values, results.scale)
     base, other_base = results.base[key], results.base[other]
     a0, b0 = results.place(key, base), results.place(other, other_base)
     contrasts = []
@@ -157,8 +156,9 @@ def _interaction(results: Results, key: str, other: str) -> Interaction:
     ):
         if a == a0 or b == b0:
             continue
-        balanced = balance(values[a, b] - values[a0, b] - values[a, b0] + values[a0, b0])
-        found = estimate(balanced.values, 2 * size)
+        four = values[[a, a0, a, a0], [b, b, b0, b0]]
+        balanced = balance(four[0] - four[1] - four[2] + four[3])
+        found = estimate(balanced.values, 2 * largest(four, results.scale))
         numbers = shown(found, results.scale)
         contrasts.append(
             Contrast(
@@ -198,9 +198,13 @@ def _together(values: Array) -> tuple[int, float | None, tuple[float, float] | N
     contrasts = np.kron(_orthonormal(first), _orthonormal(second))
     vectors = contrasts @ tables.reshape(-1, n)  # (q, seeds)
     q = len(vectors)
+    top = float(np.abs(vectors).max())  # F is the same in any unit
+    if top <= rounding(float(np.abs(tables).max())):
+        return n, None, None
+    vectors = vectors / top
     covariance = np.cov(vectors).reshape(q, q)
     spread = float(np.trace(covariance))
-    if spread <= q * rounding(float(np.abs(tables).max())) ** 2:
+    if spread <= q * rounding(float(np.abs(tables).max()) / top) ** 2:
         return n, None, None
     epsilon = spread**2 / (q * float((covariance**2).sum()))
     mean = vectors.mean(axis=1)

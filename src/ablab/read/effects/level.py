@@ -107,7 +107,8 @@ def _in_range(
     """The same of a column whose range has two ends."""
     width = limits[1] - limits[0]
     wide, narrow = ((width * low, width * high)
-                    for low, high in map(bounded.interval, (alpha, 2 * alpha)))  # fmt: skip
+                    for low, high in (bounded.interval(each, alpha < ALPHA)
+                                      for each in (alpha, 2 * alpha)))  # fmt: skip
     found = Estimate(
         seeds,
         width * bounded.value,

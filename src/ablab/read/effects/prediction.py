@@ -9,7 +9,7 @@ from statsmodels.regression.linear_model import OLS
 from ablab.config import InputError, Problem
 from ablab.experiments.expectations import LEAST_LEVELS
 from ablab.read.effects.compare import factor
-from ablab.read.effects.inference import Interval
+from ablab.read.effects.inference import Interval, rounding
 from ablab.read.effects.level_means import level_means
 from ablab.read.effects.results import Array, Others, Results
 from ablab.read.effects.scaling import Form, scaling
@@ -145,12 +145,16 @@ def _line(form: Form, of: str, trained: Array, means: Array, value: float, alpha
     """The prediction of one relation, in logarithms.
 
     Raises:
-        InputError: A power law is asked for at a value that is not positive.
+        InputError: A power law is asked for at a value that is not positive, or all points are on
+            the line, so that there is no variance to estimate.
     """
     if form == "power law" and min(value, trained.min()) <= 0:
         raise InputError(Problem(f"a power law needs positive values of {of}", of, given=value))
     x, at = (np.log(trained), np.log(value)) if form == "power law" else (trained, value)
     line = OLS(means, np.column_stack([np.ones_like(x), x])).fit()
+    if float(np.abs(line.resid).max()) <= rounding(float(np.abs(means).max(initial=1.0))):
+        what = f"the values of {of} are on a line without noise, so how far others are is not known"
+        raise InputError(Problem(what, of))
     told = line.get_prediction(np.array([[1.0, at]]))
     low, high = told.conf_int(obs=True, alpha=alpha)[0]
     return _Line(form, float(line.aic), float(told.predicted_mean[0]), float(low), float(high))

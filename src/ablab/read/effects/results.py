@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from ablab.config import InputError, Problem, nearest
-from ablab.experiments.measures import is_of_steps
+from ablab.experiments.measures import is_count, is_of_steps
 from ablab.read.statistics.groups import LEAST_GAP, guessing_cut, notice_cut
 from ablab.read.statistics.levels import pair_by_seed, spread
 from ablab.read.statistics.ranks import Arrivals
@@ -94,11 +94,10 @@ class Results:
             known = guessing_cut(self.values, self.guessing)
             if math.isfinite(known):
                 return math.log(known) if self.scale == "ratio" else known
-        if (
-            is_of_steps(self.measure)
-            and len(np.unique(self.values[np.isfinite(self.values)])) <= _FEW_STEPS
-        ):
-            return None  # steps of sparse evaluations are equal without being alike
+        if (is_of_steps(self.measure) or is_count(self.measure)) and len(
+            np.unique(self.values[np.isfinite(self.values)])
+        ) <= _FEW_STEPS:
+            return None  # steps of sparse evaluations, and counts, are equal without being alike
         found = float(notice_cut(self.scaled.reshape(-1, len(self.seeds)), self._least_gap))
         return found if math.isfinite(found) else None
 
@@ -257,7 +256,8 @@ def gather(
             never[where] = status == "diverged"
             cut_off[where] = status in ("stopped", "failed")
         else:
-            failed[where] = str(reason).startswith(("diverged", "failed"))
+            ended = str(reason if status is None else status)
+            failed[where] = ended.startswith(("diverged", "failed"))
     runs = RunValues(levels, seeds, values, bounds, failed, len(seen), never, cut_off)
     return collect(runs, base, scale, measure, better, guessing, limits)
 

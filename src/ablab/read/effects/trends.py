@@ -14,7 +14,7 @@ from scipy.stats import page_trend_test, rankdata, spearmanr
 from ablab.config.wording import counted
 from ablab.read.effects.inference import ALPHA, Interval, holm
 from ablab.read.effects.level_means import level_means
-from ablab.read.effects.results import Array, Better, Results
+from ablab.read.effects.results import Array, Better, Results, Scale
 from ablab.read.effects.scaling import is_numeric
 from ablab.read.effects.sentences import number, p_value
 
@@ -230,7 +230,7 @@ def _over_seeds(results: Results, key: str) -> Trend | str:
     curves = table.mean(axis=1)  # (levels, seeds)
     if not np.ptp(curves, axis=0).any():
         return "all values have the same results"
-    best, ends, agreed = best_levels(levels, curves, results.better)
+    best, ends, agreed = best_levels(levels, curves, results.better, results.scale)
     flat = int((np.ptp(curves, axis=0) == 0).sum())
     return Trend(
         key, "seed", tuple(map(float, levels)), tuple(map(float, every)), int((~used).sum()),
@@ -274,7 +274,7 @@ def _page(curves: Array) -> float | None:
 
 
 def best_levels(
-    levels: Array, curves: Array, better: Better | None
+    levels: Array, curves: Array, better: Better | None, scale: Scale = "difference"
 ) -> tuple[tuple[float, ...], Interval | None, bool]:
     """The levels with the best median, the range of the best ones of seeds, whether these agree.
 
@@ -282,6 +282,7 @@ def best_levels(
         levels: The values of a setting, in increasing order, (levels,).
         curves: The measure, (levels, seeds).
         better: Which values are better; with None, there is no best level.
+        scale: The scale of the measure; on that of ratios, it is a logarithm.
 
     Returns:
         The best levels, in order; the least and the greatest of the best levels of seeds whose
@@ -291,15 +292,27 @@ def best_levels(
         return (), None, False
     signed = curves if better == "lower" else -curves
     medians = np.median(signed, axis=1)
-    close = 1e-12 * (float(np.abs(signed).max()) or 1.0)
-    here = medians <= medians.min() + close
-    signed = signed[:, np.ptp(signed, axis=0) > close]
+    size = float(scale == "ratio")  # a logarithm is no more accurate than its number
+    here = _is_least(medians[:, None], size)[:, 0]
+    signed = signed[:, ~_is_least(signed, size).all(axis=0)]
     if not signed.size:
         return _distinct(levels[here]), (float(levels.min()), float(levels.max())), False
-    best_of_seeds = signed <= signed.min(axis=0) + close  # (levels, seeds)
+    best_of_seeds = _is_least(signed, size)  # (levels, seeds)
     each = levels[best_of_seeds.any(axis=1)]
     agreed = bool((best_of_seeds == here[:, None]).all())
     return _distinct(levels[here]), (float(each.min()), float(each.max())), agreed
+
+
+def _is_least(values: Array, size: float) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """Whether each value is the least of its column, but for rounding, (levels, seeds).
+
+    Args:
+        values: The values, (levels, seeds).
+        size: The least size of the numbers from which they were computed.
+    """
+    least = values.min(axis=0)
+    largest = np.maximum(np.maximum(np.abs(values), np.abs(least)), size)
+    return np.asarray(values - least <= 1e-12 * largest)
 
 
 def _over_points(
@@ -326,7 +339,7 @@ def _over_points(
     if np.ptp(means) == 0:
         return "all points have the same results"
     tested = spearmanr(values, means)
-    best, ends, _ = best_levels(values, means[:, None], results.better)
+    best, ends, _ = best_levels(values, means[:, None], results.better, results.scale)
     if results.better is not None:
         ranked = values[np.argsort(means if results.better == "lower" else -means)]
         first = ranked[: max(1, len(ranked) // 4)]

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import brentq
-from scipy.special import expit, logit, stdtr, stdtrit
+from scipy.special import expit, stdtr, stdtrit
 
 from ablab.read.statistics.array import Array
-from ablab.read.statistics.levels import few_degrees
-from ablab.read.statistics.scales import Range, resolution
+from ablab.read.statistics.levels import few_degrees, welch_degrees
+from ablab.read.statistics.scales import Range, Scale, resolution
 
+_ROUNDING = 1e-15  # of an average, as a part of it
 _FAR = 1e6  # standard errors; no p-value from farther is told from zero
 Interval = tuple[float, float]
 
@@ -85,9 +86,19 @@ class BoundedDifference(ABC):
     def upper(self, t: float) -> float:
         """The upper end."""
 
-    def interval(self, alpha: float = 0.05) -> Interval:
-        """The interval with confidence 1 - alpha."""
-        t = float(stdtrit(self.degrees, 1 - alpha / 2))
+    @property
+    @abstractmethod
+    def size(self) -> float:
+        """The size of the averages, of which rounding is a part."""
+
+    def interval(self, alpha: float = 0.05, in_family: bool = False) -> Interval:
+        """The interval with confidence 1 - alpha.
+
+        Args:
+            alpha: The significance level.
+            in_family: Whether it is one of several; see :meth:`.levels.Difference.in_family`.
+        """
+        t = float(stdtrit(self._degrees(in_family), 1 - alpha / 2))
         return self.lower(t), self.upper(t)
 
     def p_one_sided(self, at: float, degrees: float) -> float:
@@ -96,7 +107,7 @@ class BoundedDifference(ABC):
         It is that of the confidence at which the interval ends at ``at``.
         """
         end = self.lower if self.value > at else self.upper
-        if abs(self.value - at) < 1e-15:
+        if abs(self.value - at) <= _ROUNDING * max(self.size, abs(at)):
             return 0.5
         if (end(_FAR) - at) * (self.value - at) > 0:
             return 0.0
@@ -139,6 +150,10 @@ class _Independent(BoundedDifference):
         one, two = (side.slope * side.error for side in (self.first, self.second))
         return float(np.hypot(one, two))
 
+    @property
+    def size(self) -> float:
+        return max(self.first.value, self.second.value)
+
     def lower(self, t: float) -> float:
         return self.value - float(np.hypot(self.first.below(t), self.second.above(t)))
 
@@ -163,6 +178,10 @@ class _Paired(BoundedDifference):
     @property
     def error(self) -> float:
         return (self.upper(1e-3) - self.lower(1e-3)) / 2e-3
+
+    @property
+    def size(self) -> float:
+        return float(expit(self.middle + abs(self.apart) / 2))
 
     def lower(self, t: float) -> float:
         apart = self.value - self._at(0.0, -t)
@@ -199,11 +218,10 @@ def bounded_difference(
         paired: Whether runs at the same place are of one seed.
     """
     low, high = limits
-    least = resolution(np.concatenate([first, second]), limits)
+    scale = Scale("logit", limits, resolution(np.concatenate([first, second]), limits))
     sides, logits = [], []
     for values in (first, second):
-        near = np.clip(values, low + least, high - least)
-        scaled = logit((near - low) / (high - low))
+        scaled = scale.of(values)
         error = float(scaled.std(ddof=1)) / len(values) ** 0.5
         at_ends = bool(values.min() <= low), bool(values.max() >= high)
         sides.append(Side(float(scaled.mean()), error, *at_ends))
@@ -221,7 +239,7 @@ def bounded_difference(
         )  # fmt: skip
     if paired:  # what is at an end of the range has no logit to pair
         return _Independent(value, n - 1.0, n - 1.0, one, two)
-    v, w = ((side.slope * side.error) ** 2 for side in sides)
-    degrees = (v + w) ** 2 / (v**2 / (n - 1) + w**2 / (m - 1)) if v + w > 0 else np.nan
-    found = float(few_degrees(np.asarray(degrees), np.asarray(n), np.asarray(m)))
+    v, w = (np.asarray(side.slope * side.error) for side in sides)
+    runs = np.asarray(n), np.asarray(m)
+    found = float(few_degrees(welch_degrees(v, w, *runs), *runs))
     return _Independent(value, found, min(n, m) - 1.0, one, two)

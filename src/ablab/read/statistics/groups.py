@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from ablab.read.statistics.array import Array, Flags
+from ablab.read.statistics.array import Array, Flags, unit_of
 
 GAP = 7.0
 """The least gap, in standard deviations within groups, with at least two runs on either side."""
@@ -35,7 +35,9 @@ def notice_cut(values: Array, least_gap: float = 0.0) -> Array:
         least_gap: The least gap between the groups.
     """
     lead = values.shape[:-2]
-    values = values.reshape(-1, *values.shape[-2:])
+    unit = unit_of(np.where(np.isfinite(values), values, 0.0), (-1, -2))
+    values = (values / unit).reshape(-1, *values.shape[-2:])
+    least = least_gap / unit.reshape(-1)
     ordered = np.sort(values.reshape(len(values), -1), axis=-1)  # NaN last
     best = np.full(len(values), np.nan)
     strongest = np.zeros(len(values))
@@ -50,11 +52,11 @@ def notice_cut(values: Array, least_gap: float = 0.0) -> Array:
             ratio = gap / np.sqrt(square / degrees)
         lone = np.minimum(place + 1, count[at] - place - 1) < 2
         wanted = np.where(lone, LONE_GAP, GAP) * (1 + 4 / np.maximum(degrees, 1))
-        found = mixed & (degrees >= _LEAST_DEGREES) & (gap > least_gap) & (ratio > wanted)
+        found = mixed & (degrees >= _LEAST_DEGREES) & (gap > least[at]) & (ratio > wanted)
         found &= ratio > strongest[at]
         best[at] = np.where(found, cut, best[at])
         strongest[at] = np.where(found, ratio, strongest[at])
-    return best.reshape(lead)
+    return best.reshape(lead) * unit[..., 0, 0]
 
 
 def guessing_cut(values: Array, level: float) -> float:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import fdtrc, stdtr, stdtrit
 
-from ablab.read.statistics.array import Array
+from ablab.read.statistics.array import Array, unit_of
 
 PAIRING_ALPHA = 0.05
 """Runs are paired by seed if the seeds differ at this level, over all cells."""
@@ -72,12 +72,30 @@ def welch(first: Array, second: Array) -> Difference:
         first: The first sample, (…, runs).
         second: The second sample, (…, runs).
     """
-    (n, mean, square), (m, other, other_square) = _moments(first), _moments(second)
+    (n, mean, deviation), (m, other, other_deviation) = _moments(first), _moments(second)
     with np.errstate(divide="ignore", invalid="ignore"):
-        v, w = square / n, other_square / m
-        degrees = (v + w) ** 2 / (v**2 / (n - 1) + w**2 / (m - 1))
-    error = np.where((n > 1) & (m > 1), np.sqrt(v + w), np.nan)
+        v, w = deviation / np.sqrt(n), other_deviation / np.sqrt(m)
+        degrees = welch_degrees(v, w, n, m)
+    error = np.where((n > 1) & (m > 1), np.hypot(v, w), np.nan)
     return Difference(mean - other, error, degrees, np.minimum(n, m) - 1.0)
+
+
+def welch_degrees(error: Array, other_error: Array, runs: Array, other_runs: Array) -> Array:
+    """Welch's degrees of freedom; NaN where both standard errors are 0.
+
+    They depend on the part of each in the variance of the difference only, and so are computed from
+    these: squares of very large or very small errors are no numbers.
+
+    Args:
+        error: The standard error of one mean, (…).
+        other_error: That of the other mean, (…).
+        runs: The number of runs of one side, (…).
+        other_runs: The number of runs of the other side, (…).
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        together = np.hypot(error, other_error)
+        part, other = (error / together) ** 2, (other_error / together) ** 2
+        return np.asarray(1 / (part**2 / (runs - 1) + other**2 / (other_runs - 1)))
 
 
 def unpaired(first: Array, second: Array) -> Difference:
@@ -117,8 +135,8 @@ def few_degrees(degrees: Array, runs: Array, other_runs: Array) -> Array:
 
 def paired(first: Array, second: Array) -> Difference:
     """Compares runs paired by their place on the last axis (Student, 1908)."""
-    n, mean, square = _moments(first - second)
-    error = np.where(n > 1, np.sqrt(square / np.maximum(n, 1)), np.nan)
+    n, mean, deviation = _moments(first - second)
+    error = np.where(n > 1, deviation / np.sqrt(np.maximum(n, 1)), np.nan)
     return Difference(mean, error, n - 1.0, n - 1.0)
 
 
@@ -136,6 +154,7 @@ def seeds_matter(values: Array) -> Array:
     if cells < 2 or seeds < 2:
         return np.ones(values.shape[:-2])
     centred = values - values.mean(axis=-1, keepdims=True)
+    centred = centred / unit_of(centred, (-1, -2))  # the ratio stays the same
     rows = centred.mean(axis=-2, keepdims=True)
     between = cells * (rows**2).sum(axis=(-1, -2)) / (seeds - 1)
     degrees = (cells - 1) * (seeds - 1)
@@ -162,18 +181,21 @@ def spread(values: Array) -> Array:
     Args:
         values: The values, (…, cells, seeds), with NaN for missing ones.
     """
-    n, _, square = _moments(values)
+    n, _, deviation = _moments(values)
+    deviation = np.where(n > 1, deviation, 0.0)
+    top = unit_of(deviation, (-1,))
     with np.errstate(divide="ignore", invalid="ignore"):
-        total = np.where(n > 1, square * (n - 1), 0.0).sum(axis=-1)
-        return np.asarray(np.sqrt(total / np.maximum(n - 1, 0).sum(axis=-1)))
+        total = ((deviation / top) ** 2 * (n - 1)).sum(axis=-1)
+        return np.asarray(top[..., 0] * np.sqrt(total / np.maximum(n - 1, 0).sum(axis=-1)))
 
 
 def _moments(values: Array) -> tuple[Array, Array, Array]:
-    """The number of values, their mean and their variance over the last axis."""
+    """The number of values, their mean and their standard deviation over the last axis."""
     there = np.isfinite(values)
     n = there.sum(axis=-1).astype(np.float64)
     with np.errstate(divide="ignore", invalid="ignore"):
         mean = np.where(there, values, 0.0).sum(axis=-1) / n
         deviations = np.where(there, values - mean[..., None], 0.0)
-        square = np.where(n > 1, (deviations**2).sum(axis=-1) / (n - 1), np.nan)
-    return n, mean, square
+        top = unit_of(deviations, (-1,))
+        square = np.where(n > 1, ((deviations / top) ** 2).sum(axis=-1) / (n - 1), np.nan)
+    return n, mean, top[..., 0] * np.sqrt(square)

@@ -50,8 +50,12 @@ class Scale:
             if self.name == "logarithm":
                 return np.asarray(np.log(np.maximum(values, 0.0)))
             low, high = self.limits
-            near = np.clip(values, low + self.resolution, high - self.resolution)
-            return np.asarray(logit(np.clip((near - low) / (high - low), 0.0, 1.0)))
+            share = np.clip((values - low) / (high - low), 0.0, 1.0)
+            if self.resolution:
+                least = self.resolution / (high - low)
+                # A number below 1 that is nearer to it than any other stands for the end.
+                share = np.clip(share, least, min(1 - least, float(np.nextafter(1.0, 0.0))))
+            return np.asarray(logit(share))
 
     def place(self, value: float) -> float:
         """The place of a single number on the scale; infinite at or beyond the end of the range."""

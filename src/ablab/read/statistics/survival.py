@@ -2,14 +2,12 @@
 
 Up to the last step at which every run was still looked at, it is known of each run whether and when
 it reached the level, whatever ended the runs later: a stop rule, patience or the number of steps.
-So that horizon needs no assumption about why runs ended. statsmodels gives the Kaplan-Meier curve;
-lifelines would give the same with pandas, autograd and formulaic as further dependencies.
+So that horizon needs no assumption about why runs ended.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
-from statsmodels.duration.survfunc import SurvfuncRight
 
 from ablab.read.statistics.array import Array
 from ablab.read.statistics.permutation import permutation_test
@@ -42,11 +40,12 @@ def common_horizon(not_before: Array) -> float:
 
 
 def median_steps(found: Steps) -> float | None:
-    """The Kaplan-Meier median; None if fewer than half of the runs reached the level."""
-    if not found.reached.any():
-        return None
-    median = float(SurvfuncRight(found.steps, found.reached.astype(int)).quantile(0.5))
-    return median if np.isfinite(median) else None
+    """The first step by which half of the runs had reached the level; None if fewer did.
+
+    That is the Kaplan-Meier median, since all runs were looked at up to the horizon.
+    """
+    steps, half = np.sort(found.steps[found.reached]), -(-len(found.steps) // 2)
+    return float(steps[half - 1]) if len(steps) >= half > 0 else None
 
 
 def log_rank_test(first: Steps, second: Steps) -> float:
