@@ -215,3 +215,11 @@ def test_progress_is_hidden_if_asked_for(runs, monkeypatch, quiet):
     monkeypatch.setattr(api, "status", status)
     ablab.analyze(runs[0], "parameter_norms", steps="last", quiet=quiet)
     assert asked == [quiet]
+
+
+def test_what_was_run_is_analyzed_though_another_of_its_name_came_later(tmp_path):
+    first = train(ASKED, tmp_path / "lab", "model.d_model=4", compile="off")
+    later = train(ASKED, tmp_path / "lab", "model.d_model=8", "seeds=1", compile="off")
+    for each in (first, later):
+        found = ablab.analyze(each, "parameter_norms", steps="last")
+        assert set(found.scalars["run"]) == {run.run for run in each.runs}

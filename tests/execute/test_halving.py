@@ -230,3 +230,42 @@ def test_what_commands_say(halved, tmp_path):
     assert "6 of 8 runs were paused by halving at step 5, 15" in entry
     assert "Halving paused 6 of 8 runs because of what they had by then" in entry
     assert "is decided" not in entry  # no variant is told as the best of all
+
+
+def test_models_of_an_experiment_that_only_ran_halved(halved, tmp_path):
+    """Its runs are looked into one by one, and one variant by itself has nothing to halve."""
+    done = train(experiment(halved), tmp_path / "lab")
+    opened = ablab.open(tmp_path / "lab")
+    for run in experiment_runs(done.store, done.record):
+        assert opened.run(run.run).model().config.d_model == 8
+    paused = next(run for run in experiment_runs(done.store, done.record) if run.step == 5)
+    words = ["--steps", "1:3", "--watch", "grad/*/rms", "--store", str(tmp_path / "lab")]
+    told = CliRunner().invoke(cli, ["replay", paused.run, *words])
+    assert told.exit_code == 0, told.output
+    found = ablab.analyze([opened.run(paused.run)], "parameter_norms")
+    assert found.scalars["step"].max() == 5
+
+
+def test_a_resumed_run_is_told_by_the_experiment_that_resumed_it(halved, tmp_path):
+    done = train(experiment(halved), tmp_path / "lab")
+    paused = next(run.run for run in experiment_runs(done.store, done.record) if run.step == 5)
+    train(experiment(halved, "halving=null"), tmp_path / "lab")
+    again = train(experiment(halved), tmp_path / "lab")  # asked for last
+    assert again.trained == 0
+    (record,) = done.store.run_records([paused])
+    assert (record.status, record.step) == ("finished", 20)
+    shown = CliRunner().invoke(cli, ["show", paused, "--store", str(tmp_path / "lab")]).output
+    assert "resumed since" in " ".join(shown.split())
+
+
+def test_a_stop_rule_does_not_move_a_pause(halved, tmp_path):
+    """The run goes on where nothing is halved, and the rule ends it there, after the pause."""
+    halved = halved | {"halving": {"rungs": [5], "keep": "1/2"}}
+    halved["train"] = halved["train"] | {"stop": {"patience": 2, "min_delta": 1000.0}}
+    asked = experiment(halved)
+    first = train(asked, tmp_path / "lab")
+    before = state(first)
+    assert sorted(step for _, _, step in before[0]) == [5] * 4 + [15] * 4
+    whole = train(experiment(halved, "halving=null"), tmp_path / "lab")
+    assert {step for _, _, step in state(whole)[0]} == {15}
+    assert state(train(asked, tmp_path / "lab")) == before

@@ -9,7 +9,8 @@ import polars as pl
 import pytest
 
 import ablab
-from ablab.config import InputError
+from ablab.config import InputError, Problem
+from ablab.execute.executors.in_process import InProcess
 from tests.store.makers import train, train_and_write
 
 LOSSES = ["run", "step", "train_loss"]
@@ -301,3 +302,28 @@ def test_plans_know_what_is_left(tmp_path, tiny):
     assert len(steps_to_train(asked, lab, True)) == 2
     longer = ablab.experiment(tiny, "model.d_model=8", "train.lr=1e-3", "train.steps=50")
     assert set(steps_to_train(longer, lab, False).values()) == {10}
+
+
+def test_only_runs_of_the_asked_cells_are_retried(tmp_path, tiny):
+    asked = (tiny, tmp_path / "lab", "train.lr=1e3", "model.d_model=8,16", "train.steps=40")
+    first = train(*asked, engine="stack")
+    assert {run.status for run in first.runs} == {"diverged"}
+    again = train(*asked, engine="stack", retry=True, where=("model.d_model=8",))
+    assert again.trained == sum(run.variant["model.d_model"] == 8 for run in first.runs)
+    errors = {run.run: run.error for run in first.runs if run.variant["model.d_model"] == 16}
+    assert {run.run: run.error for run in again.runs if run.run in errors} == errors
+    assert {run.status for run in again.runs} == {"diverged"}
+
+
+class Unreachable(InProcess):
+    """An executor whose machines cannot be reached."""
+
+    @classmethod
+    def capacity(cls, options):
+        raise InputError(Problem("nobody answers", "address"))
+
+
+def test_machines_that_cannot_be_reached_are_said_before_anything_is_written(tmp_path, tiny):
+    with pytest.raises(InputError, match="nobody answers"):
+        train(tiny, tmp_path / "lab", executor=f"{__name__}:Unreachable")
+    assert ablab.open(tmp_path / "lab").experiments == []

@@ -352,3 +352,17 @@ def test_halving_of_trials_that_is_refused(halving, more, key, message):
     with pytest.raises(InputError, match=message) as raised:
         ablab.experiment(tree)
     assert [problem.key for problem in raised.value.problems] == [key]
+
+
+@pytest.mark.parametrize(
+    ("halving", "key"),
+    [
+        ({"rungs": [5, 20]}, "tune.halving.rungs"),
+        ({"first": 20, "factor": 2}, "tune.halving.first"),
+    ],
+)
+def test_a_rung_of_trials_is_before_their_last_step(halving, key):
+    tree = HALVED | {"tune": HALVED["tune"] | {"halving": halving}}
+    with pytest.raises(InputError, match="a rung at step 20 is not before the last step") as raised:
+        ablab.experiment(tree).resolve()
+    assert [problem.key for problem in raised.value.problems] == [key]

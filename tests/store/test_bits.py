@@ -113,7 +113,7 @@ def test_texts_that_are_read_back_are_checked(lab):
     (problem,) = check_store(store).problems
     assert str(path) in problem
     (entry,) = listing(store)["entries"]
-    assert "ablab logbook wild" in entry["sentences"][0]
+    assert f"ablab logbook {path.parent.name}`" in entry["sentences"][0]
 
 
 @pytest.mark.parametrize("which", ["LOGBOOK.md", "*/index.html", "*/figures/train_loss.svg"])

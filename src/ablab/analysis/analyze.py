@@ -12,7 +12,7 @@ from ablab.analysis.finding import DOES_NOT_APPLY, Finding, Findings, ModelFindi
 from ablab.analysis.request import Request, make_request, parse_request
 from ablab.analysis.subject import DoesNotApplyError, Probing
 from ablab.analysis.units import make_units
-from ablab.config import Config, InputError, Problem, doing
+from ablab.config import Config, InputError, Problem, counted, doing
 from ablab.config.errors import NOT_GIVEN
 from ablab.execute.guest import as_guest
 from ablab.execute.status import Status, duration
@@ -67,18 +67,25 @@ def analyze(
     return _joined(request, found, notes)
 
 
-def load(store: Store, chosen: Chosen, request: Request) -> Findings:
+def load(
+    store: Store, chosen: Chosen, request: Request, failures: Sequence[Failure] = ()
+) -> Findings:
     """The findings that a store has of some runs and steps.
 
     Args:
         store: The store.
         chosen: The runs and steps.
         request: The analysis.
+        failures: The models that it failed on, and others', are left out, with a note.
 
     Raises:
         StoreError: One is missing or damaged.
     """
-    return _joined(request, _load(store, chosen, request), chosen.notes)
+    failed = {(each.run, each.step) for each in failures if each.name == request.name}
+    notes = list(chosen.notes)
+    if failed:
+        notes.append(f"{request.name} failed on {len(failed)} of {counted(chosen.models, 'model')}")
+    return _joined(request, _load(store, chosen, request, failed), notes)
 
 
 def analyze_trained(
@@ -103,7 +110,7 @@ def analyze_trained(
     Raises:
         StoreError: The store cannot be written, or a snapshot is missing or damaged.
     """
-    runs = [each for each in stored_runs(store, record.name) if each.snapshots]
+    runs = [each for each in stored_runs(store, record) if each.snapshots]
     if not runs or not requests:
         return True
     chosen = choose(runs, "all")
@@ -258,7 +265,7 @@ def _runs(subject: Any, store: str | Store, where: str | None) -> list[StoredRun
         opened = store if isinstance(store, Store) else Store(store)
         return stored_runs(opened, subject, where)
     if isinstance(getattr(subject, "record", None), ExperimentRecord):
-        return stored_runs(subject.store, subject.record.name, where)
+        return stored_runs(subject.store, subject.record, where)
     runs = subject if isinstance(subject, list | tuple) else [subject]
     if not runs or not all(isinstance(each, StoredRun) for each in runs):
         raise InputError(

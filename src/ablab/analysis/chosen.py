@@ -7,7 +7,7 @@ from ablab.analysis.units import chosen_steps
 from ablab.config import InputError, Problem, counted, nearest
 from ablab.experiments.cell_text import in_cell, matches, parse_cell
 from ablab.store.metrics import experiment_runs
-from ablab.store.store import RunRecord, Store, StoreError
+from ablab.store.store import ExperimentRecord, RunRecord, Store, StoreError
 from ablab.store.stored_run import StoredRun
 
 _NAMED = 3  # runs in a note
@@ -81,12 +81,15 @@ def is_experiment(store: Store, name: str) -> bool:
     return True
 
 
-def stored_runs(store: Store, name: str, where: str | None = None) -> list[StoredRun]:
+def stored_runs(
+    store: Store, subject: str | ExperimentRecord, where: str | None = None
+) -> list[StoredRun]:
     """The runs of an experiment or an entry, or the run whose id starts with a name.
 
     Args:
         store: The store.
-        name: The name, or the id.
+        subject: The experiment, its name or that of its entry, or the id. A name is that of the
+            experiment that was asked for last.
         where: Only the runs of this cell: ``key=value, …``, as in expectations.
 
     Raises:
@@ -94,10 +97,10 @@ def stored_runs(store: Store, name: str, where: str | None = None) -> list[Store
         InputError: No run is in the cell.
     """
     try:
-        record = store.experiment(name)
+        record = store.experiment(subject) if isinstance(subject, str) else subject
     except StoreError as error:
         try:
-            run = store.run_row(name)["id"]
+            run = store.run_row(str(subject))["id"]
         except StoreError:
             raise error from None
         return [StoredRun(store, each) for each in store.run_records([run])]

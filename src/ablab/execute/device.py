@@ -22,7 +22,7 @@ def find_device(name: DeviceName) -> torch.device:
     }
     if name == "auto":
         return torch.device("cuda" if available["cuda"] else "cpu")
-    if not available[name]:
+    if not available.get(name):
         raise InputError(
             Problem(
                 f"no {name} device is available",

@@ -71,6 +71,15 @@ class Options:
                         suggestion=nearest(value, allowed),
                     )
                 )
+        if self.address is not None and self.executor in ("auto", "in_process", "worker_processes"):
+            raise InputError(
+                Problem(
+                    "address is that of a cluster, and runs train on this machine",
+                    "address",
+                    given=self.address,
+                    expected="the executor ray (--executor ray), or no address",
+                )
+            )
         if self.workers is not None and not 1 <= self.workers <= 1024:
             raise InputError(
                 Problem(

@@ -204,6 +204,8 @@ def _check(asked: Experiment, path: str | Path, options: Options, reporter: Repo
     if news is not None:
         reporter.message(news)
     check_captures(to_train, path)
+    if to_train:
+        with_capacity(options)  # that other machines can be reached
     return asked
 
 
@@ -214,8 +216,9 @@ def _register(
     record = store.register(asked, command, environment())
     stamp(store, record, asked.expectations)
     if options.retry:
-        troubled = ("failed", "diverged")
-        store.retry(run.run for run in store.runs(record) if run.status in troubled)
+        troubled, chosen = ("failed", "diverged"), {run.id for run in chosen_runs(asked, options)}
+        rows = store.runs(record)
+        store.retry(row.run for row in rows if row.run in chosen and row.status in troubled)
     apply_stop_rules(store, record.id, asked.runs)
     fewer = runs_with_fewer_statistics(store, asked.runs)
     if fewer:

@@ -117,6 +117,9 @@ def replay(
         InputError: The range or a pattern is invalid, or another process trains the run.
     """
     row = store.run_row(run.id)
+    if not row["step"]:
+        what = f"run {run.id} has no steps yet, so none can be replayed"
+        raise InputError(Problem(what, expected="a run that has been trained"))
     if not 1 <= request.first <= request.last <= row["step"]:
         raise InputError(
             Problem(

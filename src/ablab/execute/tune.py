@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ablab.config.wording import counted
 from ablab.execute.cells import check_cells
+from ablab.execute.executor import planning_device, with_capacity
 from ablab.execute.options import Options
 from ablab.execute.orchestrate import TrainedExperiment, orchestrate
 from ablab.execute.progress import Reporter
@@ -140,6 +141,8 @@ def _tuning(
     tuning, directions = asked_tuning(asked), check_measure(asked)
     check_search(tuning)
     if options.retry:
+        planning_device(options)
+        with_capacity(options)  # what is wrong is said before anything is written
         _retry_failed(asked, store)
     options = replace(options, retry=False)
     trials: list[list[Settings]] = [[] for _ in asked.variants]

@@ -26,7 +26,7 @@ def run_of_cell(definition: Mapping[str, Any], variant: Mapping[str, Any], seed:
         for key, choices in definition["grid"].items()
         if key in varied
     }
-    others = ("expect", "cells", "made_by")
+    others = ("expect", "cells", "made_by", "halving")  # say nothing of one run
     alone = {key: value for key, value in definition.items() if key not in others}
     return experiment(alone | {"grid": grid, "seeds": [seed]}).runs[0]
 

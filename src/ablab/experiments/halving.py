@@ -188,9 +188,13 @@ def check_halving(asked: "Experiment") -> None:
     """Checks halving against the variants of an experiment, whose data have been read.
 
     Raises:
-        InputError: There is nothing to choose from, a rung is not before the last step, or it is
-            not declared which values of the measure are better.
+        InputError: There is nothing to choose from, a rung (of the variants, or of the trials of
+            an experiment that is tuned) is not before the last step, or it is not declared which
+            values of the measure are better.
     """
+    trials = halving_of(asked.definition.get("tune") or {})
+    if trials is not None and not any(map(_changes_steps, asked.definition["tune"]["over"])):
+        _check_rungs(trials, asked, "tune.halving")
     halving = halving_of(asked.definition)
     if halving is None:
         return
@@ -205,14 +209,7 @@ def check_halving(asked: "Experiment") -> None:
     if len(asked.variants) < 2:
         what = "halving needs at least two variants, of which some go on"
         raise InputError(Problem(what, "halving", given=len(asked.variants), expected="a grid"))
-    last = min(variant.parts.train.steps for variant in asked.variants)
-    late = [step for step in halving.rungs if step >= last] or (
-        [halving.first] if not halving.rungs and halving.first >= last else []
-    )
-    if late:
-        key = "halving.rungs" if halving.rungs else "halving.first"
-        message = f"a rung at step {late[0]:,} is not before the last step of every run"
-        raise InputError(Problem(message, key, given=late[0], expected=f"steps below {last:,}"))
+    _check_rungs(halving, asked, "halving")
     keys = [str(key) for key in asked.definition["grid"]]
     for key in halving.within:
         if key not in keys:
@@ -233,6 +230,23 @@ def check_halving(asked: "Experiment") -> None:
                     "(measure_directions)",
                 )
             )
+
+
+def _changes_steps(key: str) -> bool:
+    """Whether the number of steps may depend on a setting, as on that of epochs."""
+    return key.startswith("task.") or key in ("train.steps", "train.epochs", "train.batch_size")
+
+
+def _check_rungs(halving: Halving, asked: "Experiment", place: str) -> None:
+    """Checks that the rungs are before the last step of every run; ``place`` is their setting's."""
+    last = min(variant.parts.train.steps for variant in asked.variants)
+    late = [step for step in halving.rungs if step >= last] or (
+        [halving.first] if not halving.rungs and halving.first >= last else []
+    )
+    if late:
+        key = f"{place}.rungs" if halving.rungs else f"{place}.first"
+        message = f"a rung at step {late[0]:,} is not before the last step of every run"
+        raise InputError(Problem(message, key, given=late[0], expected=f"steps below {last:,}"))
 
 
 def _direction(variant: "Variant", column: str) -> Direction | None:

@@ -100,7 +100,7 @@ def apply_size(
         raise InputError(Problem("the experiment has no sizes", "size", source, wanted, expected))
     if wanted is None:
         wanted, source = tree.get("size", QUICK), origins.of(("size",))
-    if wanted not in sizes:
+    if not isinstance(wanted, str) or wanted not in sizes:
         raise InputError(
             Problem(
                 f"there is no size {wanted!r}",

@@ -51,6 +51,9 @@ def tuning_data(
         InputError: It is invalid, or there would be too many runs.
     """
     tuning = read_tuning(tree.get("tune"), axes, context, origins)
+    if tuning is None and tree.get(_TUNED) is not None and "tune" not in tree:
+        what, expected = "tuned is what tune found, and there is no tune", "tune: {over: …}"
+        raise InputError(Problem(what, _TUNED, origins.of((_TUNED,)), expected=expected))
     if tuning is None:
         return {}
     source = origins.of(("tune",))

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from ablab.experiments.expectations import Expectation
 from ablab.store.store import ExperimentRecord, Store, timestamp
@@ -40,7 +41,14 @@ def stamp(
     """
     new = []
     with store.index.transaction() as connection:
+        rows = connection.execute(
+            "SELECT expectation FROM expectations WHERE experiment = ?", (record.id,)
+        )
+        known = [_claim(json.loads(row["expectation"])) for row in rows]
         for each in expectations:
+            if _claim(each.as_data()) in known:
+                continue
+            known.append(_claim(each.as_data()))
             text = json.dumps(each.as_data(), sort_keys=True)
             before = connection.execute(
                 """SELECT e.written, e.seen, e.runs
@@ -66,6 +74,11 @@ def stamp(
             if cursor.rowcount:
                 new.append(made)
     return new
+
+
+def _claim(data: dict[str, Any]) -> dict[str, Any]:
+    """What is expected, without whether it was late, as a repeated experiment says."""
+    return {key: value for key, value in data.items() if key != "after_results"}
 
 
 def stamped(store: Store, record: ExperimentRecord) -> list[Stamped]:

@@ -198,20 +198,27 @@ def experiment_runs(
     return result
 
 
-def run_metrics(store: Store, run: str, columns: Sequence[str] = ()) -> pl.DataFrame:
+def run_metrics(
+    store: Store, run: str, columns: Sequence[str] = (), cell: Mapping[str, Any] | None = None
+) -> pl.DataFrame:
     """A row for each step of one run: ``run``, ``step`` and the logged columns.
 
     Args:
         store: The store.
         run: The run's id.
         columns: Names or shell-style patterns of the columns to return; all by default.
+        cell: Columns of one value to put before ``step``, such as the choices of the run's variant.
 
     Raises:
         InputError: A pattern matches no column that the run has logged.
         StoreError: A part is missing or damaged.
     """
-    found = read_runs(store, [run], _named(KEYS, columns))
-    return _logged(found, KEYS, columns, lambda: run_metrics(store, run))
+    front = ["run", *(cell or {}), "step"]
+    found = read_runs(store, [run], _named(front, columns))
+    of_cell = [key_column([value] * found.height).alias(key) for key, value in (cell or {}).items()]
+    logged = found.select(each for each in found.columns if each not in front)
+    found = found.select("run").hstack(of_cell).hstack(found.select("step")).hstack(logged)
+    return _logged(found, front, columns, lambda: run_metrics(store, run, (), cell))
 
 
 def _logged(

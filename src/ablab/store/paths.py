@@ -14,6 +14,7 @@ from ablab.store.index import StoreError
 
 METRICS, SNAPSHOTS, TOKENIZERS = "metrics", "snapshots", "tokenizers"
 LOGBOOK, DAMAGED, SOURCES, FINDINGS = "logbook", "damaged", "sources", "findings"
+DEFINITION = "experiment.yaml"  # in the folder of an entry
 ARTIFACTS = {"capture": "captures", "flight": "flights"}  # folders by kind
 SUFFIXES = {"capture": ("safetensors",), "flight": ("safetensors", "parquet")}
 
@@ -63,6 +64,15 @@ def entry_path(root: Path, entry: Any, *names: str) -> Path:
     """The path of an entry's folder, or of a file in it."""
     folder = _checked(root, entry, _NAME, "an entry")
     return inside(root, LOGBOOK, folder, *names)
+
+
+def repeating(root: Path, entry: str) -> tuple[str, str]:
+    """The definition in the folder of an entry, and the store's folder.
+
+    Both are paths from the folder that contains the store.
+    """
+    folder = root.resolve().name
+    return f"{folder}/{LOGBOOK}/{entry}/{DEFINITION}", folder
 
 
 def plain_name(root: Path, name: Any) -> str:

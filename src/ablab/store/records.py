@@ -113,15 +113,18 @@ def run_record(
 ) -> RunRecord:
     """A run's record within an experiment; by default, the one that requested the most steps.
 
+    Of several, that is one that has not stopped the run, if there is one, and was requested last.
+
     Args:
         row: The run's row of the index.
-        members: Its rows as a member of experiments.
+        members: Its rows as a member of experiments, in the order in which these were requested.
         number: The experiment.
         living: The owners of leases that are alive.
         nullable: The keys of which null is a value, by the number of an experiment.
     """
     if number is None:
-        member = max(members, key=lambda each: each["steps"])
+        order = [(each["steps"], each["stopped"] is None, n) for n, each in enumerate(members)]
+        member = members[max(order)[-1]]
     else:
         member = next(each for each in members if each["experiment"] == number)
     stopped = member["stopped"]

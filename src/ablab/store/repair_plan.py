@@ -2,7 +2,8 @@
 
 import json
 import shlex
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,9 @@ from safetensors import SafetensorError, safe_open
 
 from ablab.config import counted
 from ablab.store.check import Checked, Damage
+from ablab.store.index import StoreError
 from ablab.store.parts import list_parts, read_part
-from ablab.store.paths import LOGBOOK, relative
+from ablab.store.paths import DEFINITION, LOGBOOK, entry_path, relative
 from ablab.store.store import Store
 
 
@@ -82,7 +84,8 @@ def plan_repair(store: Store, checked: Checked, without: Iterable[str] = ()) -> 
         end = rows[run]["step"]
         what = f"steps {step + 1} to {end} of run {run} are trained again, from "
         what += f"its snapshot at step {step}" if step else "the beginning"
-        actions.append(Action(what, run, None, _command(store, run)))
+        command = _command(store, run, {each.path for each in checked.damages})
+        actions.append(Action(what, run, None, command))
     for run in sorted(excluded):
         if any(run in concerned(each) for each in checked.damages):
             what = f"run {run} is being trained by another process: repair it when that has ended"
@@ -189,11 +192,18 @@ def _capture_command(path: Path, run: str, step: int) -> str:
     return f"ablab replay {run} --steps {step}:{step} {patterns}{samples}"
 
 
-def _command(store: Store, run: str) -> str:
-    """The command that trains a run, as it was given."""
+def _command(store: Store, run: str, damaged: Collection[Path]) -> str:
+    """The command that trains a run: from the definition beside an entry, else as it was given."""
     rows = store.index.rows(
-        """SELECT e.command FROM members m JOIN experiments e ON e.id = m.experiment
-           WHERE m.run = ? ORDER BY m.steps DESC, e.asked DESC LIMIT 1""",
+        """SELECT e.command, e.entry FROM members m JOIN experiments e ON e.id = m.experiment
+           WHERE m.run = ? ORDER BY m.steps DESC, m.stopped IS NULL DESC, e.asked DESC, e.id DESC
+           LIMIT 1""",
         run,
     )
-    return str(rows[0]["command"]) if rows else "ablab run …"
+    for row in rows:
+        with suppress(StoreError):  # it has no entry, or an invalid name
+            path = entry_path(store.path, row["entry"], DEFINITION)
+            if path.is_file() and path not in damaged:
+                return shlex.join(["ablab", "run", str(path), "--store", str(store.path)])
+        return str(row["command"])
+    return "ablab run …"

@@ -125,11 +125,15 @@ def stopped_runs(store: Store, digest: str) -> dict[str, int]:
 
 
 def mark_stopped(store: Store, experiment: int, stopped: Mapping[str, int]) -> None:
-    """Records the steps at which an experiment's stop rule ended runs, by run id."""
+    """Records the steps at which an experiment's stop rule ended runs, by run id.
+
+    Runs that ended before, as by halving, stay as they are.
+    """
     with store.index.transaction() as connection:
         connection.executemany(
-            "UPDATE members SET stopped = ? WHERE experiment = ? AND run = ?",
-            [(step, experiment, run) for run, step in stopped.items()],
+            """UPDATE members SET stopped = min(?, coalesce(stopped, ?))
+               WHERE experiment = ? AND run = ?""",
+            [(step, step, experiment, run) for run, step in stopped.items()],
         )
 
 
@@ -207,7 +211,8 @@ def _longest(store: Store, run: str) -> Any:
     (row,) = store.index.rows(
         """SELECT m.experiment, e.definition, m.variant, r.seed FROM members m
            JOIN experiments e ON e.id = m.experiment JOIN runs r ON r.id = m.run
-           WHERE m.run = ? ORDER BY m.steps DESC, e.asked DESC LIMIT 1""",
+           WHERE m.run = ? ORDER BY m.steps DESC, m.stopped IS NULL DESC, e.asked DESC, e.id DESC
+           LIMIT 1""",
         run,
     )
     return row

@@ -132,11 +132,17 @@ def total_sums(index: Index) -> Sums:
     longest: dict[str, sqlite3.Row] = {}
     for row in repeated_members(index, shared_runs(index)):
         _add(total, row, -1, living)
-        if row["run"] not in longest or row["steps"] > longest[row["run"]]["steps"]:
+        best = longest.get(row["run"])
+        if best is None or _precedence(row) >= _precedence(best):
             longest[row["run"]] = row
     for row in longest.values():
         _add(total, row, 1, living)
     return total
+
+
+def _precedence(row: sqlite3.Row) -> tuple[int, bool]:
+    """By which experiment a run is told; the later of equals, see :func:`.records.run_record`."""
+    return row["steps"], row["stopped"] is None
 
 
 def _add(total: Sums, row: sqlite3.Row, sign: int, living: set[str]) -> None:
