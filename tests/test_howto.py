@@ -193,7 +193,7 @@ def test_replay(typed):
     run = ablab.open("lab").run(ablab.open("lab").runs()[0].run)
     assert "grad/embedding.weight/max_abs" in run.metrics().columns
     first = said[3].splitlines()[0]
-    assert first == "run,step,activation/blocks.0.attn.pattern/mean_entropy"
+    assert first == "run,seed,step,activation/blocks.0.attn.pattern/mean_entropy"
     assert len(said[3].splitlines()) == 1 + 50
 
 
@@ -261,7 +261,8 @@ def test_the_tutorial(typed, changes):
     assert "added: 2 statistics at 40 steps" in said[9]  # of attention in two blocks
     lines = Path("entropy.csv").read_text().splitlines()
     assert len(lines) == 1 + 40
-    assert lines[0].split(",")[2:] == [
+    assert lines[0].split(",")[:4] == ["run", "model.position", "seed", "step"]
+    assert lines[0].split(",")[4:] == [
         f"activation/blocks.{n}.attn.pattern/mean_entropy" for n in range(2)
     ]
     assert len(ablab.open("lab").runs()) == 18

@@ -25,6 +25,8 @@ FILES = {
     "c: &c [*b, *b, *b, *b, *b, *b, *b]\nd: &d [*c, *c, *c, *c, *c, *c, *c]\n"
     "e: &e [*d, *d, *d, *d, *d, *d, *d]\nf: [*e, *e, *e, *e, *e, *e, *e]\n",
     "many.yaml": "task: {kind: addition, n_digit: 2}\nmodel: {nheads: 2}\nseed: 3\n",
+    "tuned.yaml": "task: {kind: addition}\ntuned: {by: x, cells: []}\n",
+    "sized.yaml": "task: {kind: addition}\nsizes: {quick: {}, full: {set: {train.steps: 9}}}\n",
     "short.txt": "to be or not to be",
     "binary.yaml": b"\xff\xfe\x00",
 }
@@ -104,6 +106,10 @@ RUN = [
     (["good.yaml", "--workers", "0"], "workers has a wrong value", None),
     (["good.yaml", "--workers", "two"], "'two' is not a valid integer", None),
     (["good.yaml", "--device", "tpu"], "no device 'tpu'", None),
+    (["good.yaml", "--address", "here:1"], "address is that of a cluster", None),
+    (["sized.yaml", "size=quick,full"], "there is no size", None),
+    (["sized.yaml", "size=[quick]"], "there is no size", None),
+    (["tuned.yaml"], "tuned is what tune found", None),
     (["good.yaml", "--compile", "of"], "there is no compile 'of'", "off"),
     (["good.yaml", "--stoer", "x"], "No such option", "--store"),
     (["good.yaml", "--store", "good.yaml"], "the store is not a folder", None),

@@ -170,7 +170,8 @@ def test_metrics(lab):
     assert list(table[0]) == ["run", "experiment", "train.lr", "seed", "step", "train_loss"]
     assert float(table[1]["train_loss"]) == rows[1]["train_loss"]
     one = as_json("metrics", rows[0]["run"], "--columns", "lr", "--store", store)
-    assert one[-1] == {"run": rows[0]["run"], "step": 10, "lr": 0.001}
+    cell = {key: rows[0][key] for key in ("train.lr", "seed")}
+    assert one[-1] == {"run": rows[0]["run"], **cell, "step": 10, "lr": 0.001}
     code, out, err = run_command("metrics", "tiney", "--store", store)
     assert (code, out) == (2, "")
     assert "did you mean tiny?" in err

@@ -100,7 +100,7 @@ def test_metrics(lab, columns):
     code, out, _ = run_command(*arguments, "--json", "--quiet")
     assert code == 0
     expected = [(str(row["step"]), row["train_loss"]) for row in json.loads(out)]
-    found = [(step, float(loss) if loss else None) for _, step, loss in rows]
+    found = [(step, float(loss) if loss else None) for *_, step, loss in rows]
     assert found == expected
 
 

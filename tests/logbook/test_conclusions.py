@@ -75,7 +75,8 @@ def test_spikes_are_explained_or_how_to(entry):
     text = (entry[2] / "entry.md").read_text()
     assert "spike at 351: no flight record of it, and no statistics that were watched at" in text
     assert "every step before it; to record them: ablab replay" in text
-    assert "ablab run made-up model.d_model=16 model.n_heads=1 'seeds=[0]'" in text
+    again = f"ablab run lab/logbook/{entry[2].name}/experiment.yaml"
+    assert f"{again} model.d_model=16 model.n_heads=1 'seeds=[0]'" in text
 
 
 def test_marks_of_a_variant(entry):

@@ -8,7 +8,7 @@ import numpy as np
 import ablab
 from ablab.experiments.expectations import parse_expectation
 from ablab.logbook.repeat import _shortened, repeat, whole_definition
-from ablab.store.expected import stamp
+from ablab.store.expected import stamp, stamped
 from tests.read.filled import fill, grid
 from tests.train import my_optimizers
 
@@ -28,6 +28,19 @@ def test_expectations_that_came_later_say_so(tmp_path):
     again = ablab.experiment(path)
     assert [run.id for run in again.runs] == [run.id for run in ablab.experiment(asked).runs]
     assert [each.after_results for each in again.expectations] == [False, True]
+
+
+def test_an_expectation_of_the_definition_that_came_after_results_says_so(tmp_path):
+    """As where a grid is widened, and a line added, once the first runs have results."""
+    first = grid(steps=20, seeds=2)
+    fill(tmp_path / "lab", first, flat)
+    wider = first | {"expect": ["final(loss) is below 5"], "seeds": 3}
+    store, record = fill(tmp_path / "lab", wider, flat)
+    assert [each.late for each in stamped(store, record)] == [True]
+    assert [each["after_results"] for each in whole_definition(store, record)["expect"]] == [True]
+    path = tmp_path / "experiment.yaml"
+    path.write_text(repeat(store, record).definition)
+    assert [each.after_results for each in ablab.experiment(path).expectations] == [True]
 
 
 def test_modules_that_the_file_does_not_hold_are_named(tmp_path):

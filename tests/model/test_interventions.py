@@ -73,3 +73,10 @@ def test_a_pattern_that_matches_nothing_suggests_the_nearest(model):
 def test_a_replacement_of_another_shape_is_an_error(model):
     with pytest.raises(InputError, match="different shape"):
         ablab.replace(model, TOKENS, {"embed": lambda x: x[:1]})
+
+
+def test_a_module_that_ablab_has_not_made_has_no_known_sites():
+    tokens = torch.zeros(1, 4, dtype=torch.long)
+    with pytest.raises(InputError, match="if ablab has made the model") as caught:
+        ablab.watch(torch.nn.Embedding(5, 3), tokens, ["*"])
+    assert caught.value.problems[0].given == "Embedding"

@@ -1,5 +1,6 @@
 """Text generated from queries while runs train: the same alone, in a stack, and from a snapshot."""
 
+import html
 import json
 
 import pytest
@@ -104,3 +105,25 @@ def test_when_text_is_generated():
     assert config.queries == (QueryConfig(prompt="a"),)
     with pytest.raises(ValueError, match="at least 1"):
         GenerateConfig(steps=0, queries={"prompt": "a"})
+
+
+def test_the_entry_says_what_each_text_was_generated_from(asked, tmp_path):
+    """Prompts and temperatures of queries; of a task that is no text, too."""
+    (tmp_path / "asked.json").write_text(json.dumps(asked | {"seeds": 1}))
+    where = ("--store", str(tmp_path / "lab"), "--quiet", "--compile", "off")
+    assert run_command("run", str(tmp_path / "asked.json"), *where)[0] == 0
+    generate = 'watch.generate={queries: [{prompt: "12+", tokens: 2, temperature: 0}]}'
+    adding = ("addition", "name=adding", "train.steps=4", "seeds=1", "model.d_model=8", generate)
+    code, _, err = run_command("run", *adding, *where)
+    assert code == 0, err
+    wanted = {
+        "queries": 'Generated from the prompt "to be" at temperature 0.7, top_k 5, top_p 0.9; the '
+        'prompt "or" at temperature 1, by the first seed of each variant.',
+        "adding": 'Generated from the prompt "12+" at temperature 0, by the first seed of each '
+        "variant.",
+    }
+    for name, sentence in wanted.items():
+        (folder,) = (tmp_path / "lab" / "logbook").glob(f"*-{name}")
+        assert sentence in (folder / "entry.md").read_text()
+        page = html.unescape((folder / "index.html").read_text())
+        assert sentence in page and "empty prompt" not in page

@@ -99,8 +99,7 @@ def analyze(
     if not done.complete:
         say("interrupted; run the same command again to continue", err=True)
         return 130
-    failed = {each.name for each in done.failures}
-    found = [(each, load(opened, chosen, each)) for each in requests if each.name not in failed]
+    found = [(each, load(opened, chosen, each, done.failures)) for each in requests]
     if as_json:
         print_json(
             {

@@ -1,6 +1,7 @@
 """``ablab claims``: compares the claims of logbooks with the results in a store."""
 
 import shlex
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ from ablab.cli.common import (
     "settled",
     type=int,
     metavar="N",
-    help="Add seeds, up to N, until claims are settled.",
+    help="With --run, add seeds, up to N, until claims are settled; else show those settled so.",
 )
 @click.option(
     "--prices",
@@ -116,17 +117,22 @@ def claims(
     if as_json:
         print_json({"tally": tally(found), **as_data(found, families)})
         return code
-    if not any(each.claims for each in found):
+    if any(each.claims for each in found):
+        _print_claims([each.as_data() for each in found], tally(found))
+    else:
         say("no claims of a logbook: " + ", ".join(each.name for each in found))
-        return code
-    _print_claims([each.as_data() for each in found], tally(found))
+    _print_remarks(found, families)
+    return code
+
+
+def _print_remarks(found: Sequence[Any], families: Mapping[str, Any]) -> None:
+    """What chance makes of the claims of each logbook, and what cannot be run here."""
     for name, members in families.items():
         if chance := members.sentence("claim"):
             say(f"{name}: {chance}")
     for each in found:
         if each.lacking:
             say(f"{each.name} cannot be run here: {each.lacking}", err=True)
-    return code
 
 
 def _print_claims(recipes: list[dict[str, Any]], tally: str) -> None:
@@ -257,10 +263,11 @@ def _run_missing(
     with progress(quiet, "loading PyTorch"):
         from ablab.analysis.request import requests_of
         from ablab.api import Result, with_analyses
-        from ablab.config import InputError, doing
+        from ablab.config import InputError, doing, is_file
         from ablab.execute.pause import pause_on_signals
         from ablab.execute.progress import Reporter
         from ablab.execute.tune import train_experiment
+        from ablab.experiments import experiment
         from ablab.logbook.claims.of_recipes import runnable
         from ablab.read.rounds import READERS
 
@@ -272,6 +279,8 @@ def _run_missing(
         except InputError as error:
             if any(problem.key == "size" for problem in error.problems):
                 raise
+            if is_file(Path(name)):
+                experiment(name)  # what is wrong with the file itself is an error
             lacking[name] = "; ".join(problem.message for problem in error.problems)
             continue
         if not quiet:

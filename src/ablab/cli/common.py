@@ -6,7 +6,7 @@ import math
 import shlex
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
@@ -69,8 +69,23 @@ store_option = click.option(
     metavar="DIR",
     help="The folder of the store.",
 )
+_DOCUMENT = "ablab.document"  # in the context of a command: where its JSON document goes
+
+
+def _only_a_document(context: click.Context, _: click.Parameter, value: bool) -> bool:
+    """Sends what users' code prints to standard error, so that it is not part of the document."""
+    if value and _DOCUMENT not in context.meta:
+        context.meta[_DOCUMENT] = sys.stdout
+        context.with_resource(redirect_stdout(sys.stderr))
+    return value
+
+
 json_option = click.option(
-    "--json", "as_json", is_flag=True, help="Print one JSON document and nothing else."
+    "--json",
+    "as_json",
+    is_flag=True,
+    callback=_only_a_document,
+    help="Print one JSON document and nothing else.",
 )
 source_option = click.option(
     "--source",
@@ -183,20 +198,27 @@ def print_json(data: Any) -> None:
     from ablab.config.plain_data import plain_data
 
     text = json.dumps(plain_data(data), indent=1, ensure_ascii=False, allow_nan=False)
-    click.echo(text.translate(_JSON_ESCAPES))
+    click.echo(text.translate(_JSON_ESCAPES), _document())
 
 
 def print_json_list(items: Iterable[Any]) -> None:
     """Prints what :func:`print_json` does of a list, one item after another."""
     from ablab.config.plain_data import plain_data
 
-    separator = "["
+    document, separator = _document(), "["
     for item in items:
         text = json.dumps(plain_data(item), indent=1, ensure_ascii=False, allow_nan=False)
         lines = text.translate(_JSON_ESCAPES).replace("\n", "\n ")
-        click.echo(f"{separator}\n {lines}", nl=False)
+        click.echo(f"{separator}\n {lines}", document, nl=False)
         separator = ","
-    click.echo("[]" if separator == "[" else "\n]")
+    click.echo("[]" if separator == "[" else "\n]", document)
+
+
+def _document() -> TextIO | None:
+    """Where the JSON document of the command goes; None for standard output."""
+    context = click.get_current_context(silent=True)
+    found: TextIO | None = None if context is None else context.meta.get(_DOCUMENT)
+    return found
 
 
 def print_table(

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from ablab.cli.common import echo, json_option, print_json, say
+from ablab.cli.common import echo, json_option, print_json, quiet_option, say
 
 
 @click.command()
@@ -16,7 +16,8 @@ from ablab.cli.common import echo, json_option, print_json, say
     help="Also write a task of your own, with its test, into this Python file.",
 )
 @json_option
-def new(name: str, task_file: str | None, as_json: bool) -> None:
+@quiet_option
+def new(name: str, task_file: str | None, as_json: bool, quiet: bool) -> None:
     """Write a new experiment, NAME.yaml, with comments; it can be run as it is."""
     from ablab.config import visible
     from ablab.experiments.skeletons import new_experiment

@@ -1,6 +1,7 @@
 """``ablab read`` and ``ablab expect``: describe curves, record and judge expectations."""
 
 import re
+from pathlib import Path
 from typing import Any
 
 import click
@@ -111,6 +112,8 @@ def read(target: str, column: str, store: str, as_json: bool, quiet: bool) -> No
             }
         )
         return
+    beside = opened.path.resolve().parent
+    where = "" if beside == Path.cwd() else f", in {beside}"
     nothing = "nothing to read yet: no run has trained any steps"
     say(f"of {column}, smoothed over its noise:" if found else nothing)
     for label, members in groups.items():
@@ -129,7 +132,7 @@ def read(target: str, column: str, store: str, as_json: bool, quiet: bool) -> No
             why = explained.get(run.run)
             if why is not None:
                 say(why.sentence, 4)
-                say_command(why.command, 4, before="try: ")
+                say_command(why.command, 4, before=f"try{where}: ")
 
 
 def find_target(store: Any, target: str) -> tuple[Any, str | None]:
@@ -176,6 +179,7 @@ def expect(
         check_levels,
         check_settings,
     )
+    from ablab.experiments.tuned_cells import is_to_tune
     from ablab.logbook.entry import write_entry
     from ablab.read.calibration import calibration
     from ablab.read.documents.formats import verdicts_document
@@ -191,6 +195,16 @@ def expect(
     record = _stored(store, experiment) if not overrides else None
     if record is None:
         asked = make(experiment, *overrides).resolve()
+        if is_to_tune(asked.definition):
+            raise InputError(
+                Problem(
+                    f"the settings of {asked.name} are found when it runs, and nothing is "
+                    "registered before",
+                    "tune",
+                    expected="expectations under expect: in its file, which are registered before "
+                    "its runs are trained",
+                )
+            )
         check_expectations(parsed, [axis.key for axis in asked.axes], None)
         check_levels(parsed, None, [variant.parts for variant in asked.variants], None)
         if not sentences and not asked.expectations:

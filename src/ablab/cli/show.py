@@ -224,7 +224,7 @@ def show(run: str, store: str, as_json: bool, quiet: bool) -> None:
             shown = shown.strip().splitlines()[-1]
         if shown not in (None, ""):
             _say_field(key, str(shown))
-    _print_pauses(pauses)
+    _print_pauses(pauses, record.step)
     _say_field("snapshots", ", ".join(str(each.step) for each in snapshots) or "none")
     if captures:
         _say_field("captures", "after steps " + ", ".join(str(each.step) for each in captures))
@@ -264,11 +264,11 @@ def _incident(store: Any, incident: Any) -> dict[str, Any]:
     }
 
 
-def _print_pauses(pauses: Mapping[str, Any]) -> None:
-    """Where halving paused a run, why, and how it resumes."""
+def _print_pauses(pauses: Mapping[str, Any], step: int) -> None:
+    """Where halving paused a run that is at some step, why, and how it resumes."""
     for name, each in pauses.items():
-        text = f"by the halving of {name} at step {each.step:,}: {each.why}"
-        _say_field("paused", f"{text}; {name} with halving=null resumes it")
+        later = f"{name} with halving=null resumes it" if step <= each.step else "resumed since"
+        _say_field("paused", f"by the halving of {name} at step {each.step:,}: {each.why}; {later}")
 
 
 def _print_incident(incident: dict[str, Any]) -> None:
@@ -347,7 +347,8 @@ def metrics(target: str, columns: tuple[str, ...], store: str, as_json: bool, qu
             frame = experiment_metrics(opened, opened.experiment(target), wanted)
     else:
         with progress(quiet, "reading the metrics"):
-            frame = run_metrics(opened, run_id(opened, target), wanted)
+            (run,) = opened.run_records([run_id(opened, target)])
+            frame = run_metrics(opened, run.run, wanted, {**run.variant, "seed": run.seed})
     if as_json:
         print_json(frame.to_dicts())
         return

@@ -28,6 +28,7 @@ from ablab.read.side_by_side import settings_of_run
 from ablab.read.summary import MEASURES, Final, final_values
 from ablab.store.index import StoreError
 from ablab.store.metrics import read_runs, unwatched_columns
+from ablab.store.run_rows import longest_experiment
 from ablab.store.store import ExperimentRecord, RunRecord, Store
 
 _APART = 1e-4  # relative: over some steps, rounding explains no more
@@ -108,10 +109,8 @@ def _find(stores: Sequence[Store], name: str) -> ComparedRun:
         raise InputError(
             Problem(f"the run {run.run} was not trained yet", given=name, expected="a trained run")
         )
-    record = next(
-        each for each in reversed(store.experiments())
-        if each.name in run.experiments and store.members(each.id, [run.run])
-    )  # fmt: skip
+    longest = longest_experiment(store, run.run)
+    record = next(each for each in store.experiments() if each.id == longest)
     frame = read_runs(store, [run.run], unwatched_columns)
     reading = experiment_readings(store, record, [run]).get(run.run)
     return ComparedRun(store, record, run, settings_of_run(store, record, run), frame, reading)

@@ -31,8 +31,8 @@ from ablab.logbook.marks import column_marks, curve_marks
 from ablab.logbook.notes import BEGIN, end_line, entry_notes, notes_are_whole
 from ablab.logbook.page import assets, templates
 from ablab.logbook.plotdata import plot_data
-from ablab.logbook.repeat import FILE, repeat
-from ablab.logbook.samples import of_variants, shown_samples
+from ablab.logbook.repeat import repeat
+from ablab.logbook.samples import generated, of_variants, shown_samples
 from ablab.logbook.scales import planned_ends
 from ablab.logbook.shown_variants import MOST
 from ablab.logbook.statistic_sections import incidents, shown_columns
@@ -53,7 +53,7 @@ from ablab.store.metrics import (
     restarts,
     unwatched_columns,
 )
-from ablab.store.paths import entry_path
+from ablab.store.paths import DEFINITION, entry_path
 from ablab.store.run_rows import segments_of_runs
 from ablab.store.set_aside import copy_aside
 from ablab.store.store import ExperimentRecord, RunRecord, Store
@@ -100,7 +100,7 @@ def write_entry(store: Store, record: ExperimentRecord) -> Entry:
     write_text_atomically(path, text)
     page = known.get_template("index.html.j2").render(content | {"assets": assets()})
     texts[entry_path(store.path, folder.name, "index.html")] = page
-    texts[entry_path(store.path, folder.name, FILE)] = content["repeat"].definition
+    texts[entry_path(store.path, folder.name, DEFINITION)] = content["repeat"].definition
     write_texts_digested(store, texts)
     found = json.dumps(content["findings"].digest())
     write_text_digested(store, entry_path(store.path, folder.name, "findings.json"), found)
@@ -175,6 +175,7 @@ def _entry_content(store: Store, record: ExperimentRecord) -> dict[str, Any]:
         "effect_figures": effect_drawings(found.effects),
         "samples": (samples := shown_samples(store, record, runs)),
         "samples_of": of_variants(len(samples), len(names)),
+        "samples_how": generated(samples),
         "figures": {
             column: curves(
                 drawn[column], column, record.levels, marks.get(column), cells, main, ends

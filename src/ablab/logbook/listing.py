@@ -78,7 +78,7 @@ def _digest(store: Store, record: ExperimentRecord) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     except ValueError:
-        again = f"ablab logbook {record.name}"
+        again = f"ablab logbook {record.entry or record.name}"
         return {"sentences": [f"The findings of this entry are damaged; `{again}` writes them."]}
     return found
 

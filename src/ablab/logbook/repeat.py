@@ -7,12 +7,11 @@ from typing import Any
 
 from ablab.experiments.definition_file import definition_yaml
 from ablab.store.expected import stamped
-from ablab.store.paths import LOGBOOK
+from ablab.store.paths import DEFINITION, repeating
 from ablab.store.run_rows import settings_with_own_code
 from ablab.store.sources import archived_texts
 from ablab.store.store import ExperimentRecord, Store
 
-FILE = "experiment.yaml"
 _LONGEST = 30_000  # characters of a file that a page shows
 _MOST = 200_000  # ... and of all of them
 
@@ -46,14 +45,16 @@ def repeat(store: Store, record: ExperimentRecord) -> Repeat:
     folder = store.path.resolve().name
     command = None
     if record.entry is not None:
-        path = f"{folder}/{LOGBOOK}/{record.entry}/{FILE}"
+        path, folder = repeating(store.path, record.entry)
         command = f"ablab run {shlex.quote(path)} --store {shlex.quote(folder)}"
     about = f"All settings of {record.name} that were given, with the size applied."
     if command is not None:
         about += f"\nThe same runs again: {command}"
     modules = sorted(_import_paths({key: whole.get(key) for key in _PARTS}))
     definition = definition_yaml(whole, about)
-    texts = {FILE: definition} | archived_texts(store.path, settings_with_own_code(store, record))
+    texts = {DEFINITION: definition} | archived_texts(
+        store.path, settings_with_own_code(store, record)
+    )
     files = _shortened(texts)
     there = {name for name, text in files if text is not None}
     copied = [each for each in modules if there.intersection(_file_names(each))]
@@ -92,8 +93,10 @@ def whole_definition(store: Store, record: ExperimentRecord) -> dict[str, Any]:
     expected = list(whole.get("expect", []))
     for each in stamped(store, record):
         data = each.expectation.as_data()
-        if data not in expected:
-            expected.append(data | ({"after_results": True} if each.late else {}))
+        place = expected.index(data) if data in expected else len(expected)
+        expected[place:] = [
+            data | ({"after_results": True} if each.late else {}), *expected[place + 1 :]
+        ]  # fmt: skip
     if expected:
         whole["expect"] = expected
     return whole

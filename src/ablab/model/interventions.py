@@ -147,7 +147,20 @@ def gradients(
 
 
 def _visited(model: Model, tokens: Int[Tensor, "B T"], forward: Forward) -> list[str]:
-    """The sites that a pass over the first sample visits."""
+    """The sites that a pass over the first sample visits.
+
+    Raises:
+        InputError: It is another module.
+    """
+    if not isinstance(model, Model):
+        raise InputError(
+            Problem(
+                "the sites of a module are known if ablab has made the model",
+                given=type(model).__name__,
+                expected="the model of a stored run (ablab.open(…).run(…).model()), also of your "
+                "own module: model.kind=module:Class",
+            )
+        )
     with torch.no_grad():
         model(tokens[:1], forward)
     return forward.visited
