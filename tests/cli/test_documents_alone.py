@@ -1,6 +1,9 @@
 """``--json``: one document on standard output, whatever users' code prints; and small commands."""
 
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 
@@ -77,6 +80,26 @@ def test_the_metrics_of_a_run_have_its_cell_and_seed(lab):
         assert first.startswith(f"{row['run']},{width},{row['seed']},")
     alone = run_command("metrics", records[0]["run"], "--store", lab[0])[1]
     assert alone.splitlines()[0].startswith("run,seed,step,train_loss")
+
+
+@pytest.mark.parametrize(
+    "words", [("--json", "path", "python-stdlib"), ("path", "python-stdlib", "--json")]
+)
+def test_json_of_a_group_is_that_of_its_commands(words):
+    code, out, err = run_command("data", *words)
+    assert (code, err) == (0, "")
+    assert json.loads(out)["name"] == "python-stdlib"
+
+
+def test_documents_are_utf8_where_the_terminal_is_not(tmp_path):
+    asked = tmp_path / "asked.yaml"
+    asked.write_text(
+        "question: Größer als µ?\ntask: {kind: addition}\ntrain: {steps: 2}\n", "utf-8"
+    )
+    words = [sys.executable, "-m", "ablab", "plan", str(asked), "--json", "--store", "none"]
+    env = os.environ | {"PYTHONIOENCODING": "ascii", "LC_ALL": "C"}
+    done = subprocess.run(words, env=env, capture_output=True, cwd=tmp_path, check=True)
+    assert json.loads(done.stdout.decode("utf-8"))
 
 
 def test_devices_that_do_not_exist_cannot_replay(lab):

@@ -11,6 +11,7 @@ import pytest
 import ablab
 from ablab.config import InputError, Problem
 from ablab.execute.executors.in_process import InProcess
+from ablab.store.metrics import experiment_runs
 from tests.store.makers import train, train_and_write
 
 LOSSES = ["run", "step", "train_loss"]
@@ -49,7 +50,7 @@ def test_nothing_is_trained_twice(tmp_path, tiny):
 
 def test_a_longer_experiment_goes_on_where_a_shorter_one_ended(tmp_path, tiny):
     lab = tmp_path / "lab"
-    train(tiny, lab)
+    short = train(tiny, lab)
     longer = train(tiny, lab, "train.steps=45")
     whole = train(tiny, tmp_path / "other", "train.steps=45")
     assert losses(longer).equals(losses(whole))
@@ -57,6 +58,8 @@ def test_a_longer_experiment_goes_on_where_a_shorter_one_ended(tmp_path, tiny):
     pieces = [json.loads(store.run_row(run.run)["segments"]) for run in longer.runs]
     segments = [[(piece["from"], piece["to"]) for piece in each] for each in pieces]
     assert segments == [[(0, 20), (20, 45)]] * 4
+    own = {run.run: run.seconds for run in experiment_runs(short.store, short.record)}
+    assert own == pytest.approx({run.run: run.seconds * 20 / 45 for run in longer.runs})
 
 
 def test_a_run_that_diverges_harms_no_other(tmp_path, tiny):

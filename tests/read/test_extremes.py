@@ -124,10 +124,39 @@ def test_a_zero_has_the_mean_and_its_interval():
     assert quantity.statistic(values[3:]) == "median"
 
 
-def test_equal_means_on_a_line_predict_nothing():
-    table = grid({"width": [8, 16, 32, 64]}, 3, lambda width, seed: 1.0)
+def test_what_is_told_is_what_the_interval_is_of_on_the_scale_of_ratios():
+    values = np.array([100.0, 101.0, 103.0, 110.0, 125.0])
+    quantity = Quantity(ratio=True)
+    found = quantity.average(values)
+    assert (quantity.statistic(values), found.value) == ("mean", pytest.approx(107.8))
+    low, high = found.interval
+    assert (low + high) / 2 == pytest.approx(107.8)
+
+
+def test_tiny_values_beside_a_zero_are_not_told_as_equal():
+    found = average(np.array([0.0, 1e-16, 3e-16]), (0.0, math.inf))
+    assert found.interval is not None and found.interval[1] > 3e-16
+
+
+def test_points_are_not_made_equal_by_the_largest():
+    losses = [0.0, 0.001, 0.002, 0.1, 0.2, 1.0, 1e10]
+    rates = [1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1]
+    rows = [
+        {"point": str(place), "seed": seed, "value": losses[place] * (1 + 0.01 * seed)}
+        for place in range(7) for seed in range(3)
+    ]  # fmt: skip
+    points = {"point": [{"train.lr": rate} for rate in rates]}
+    found = effects(pl.DataFrame(rows), ["point"], better="lower", points=points)
+    (trend,) = found.trends
+    assert trend.best == (1e-4,) and trend.correlation == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("value", [1.0, 0.3, 10.0, 0.97])
+def test_equal_means_on_a_line_predict_nothing(value):
+    axes = {"width": [4, 8, 16, 32, 64, 128, 256, 512], "heads": list(range(1, 9))}
+    table = grid(axes, 10, lambda width, heads, seed: value)
     with pytest.raises(InputError, match="on a line without noise"):
-        predict(gather(table, ["width"]), "width", 128)
+        predict(gather(table, ["width", "heads"]), "width", 1024)
 
 
 def test_counts_do_not_fall_into_two_groups():

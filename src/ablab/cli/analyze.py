@@ -1,5 +1,6 @@
 """``ablab analyze``: looks inside trained models."""
 
+from collections.abc import Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
@@ -112,7 +113,7 @@ def analyze(
             }
         )
     else:
-        _print(found, details)
+        _print(found, details, chosen.notes)
         for note in chosen.notes:
             say(note)
         for text in told(done.failures):
@@ -120,7 +121,8 @@ def analyze(
     return 1 if done.failures else 0
 
 
-def _print(found: "list[tuple[Request, Findings]]", details: bool) -> None:
+def _print(found: "list[tuple[Request, Findings]]", details: bool, told: Sequence[str]) -> None:
+    """Prints findings, and the notes of those without numbers that are not told anyway."""
     from ablab.analysis.summary import summarise
 
     skipped = []
@@ -141,7 +143,8 @@ def _print(found: "list[tuple[Request, Findings]]", details: bool) -> None:
         click.echo()
     for own in skipped:
         for note in own.notes:
-            say(note)
+            if note not in told:
+                say(note)
 
 
 def _print_details(rows: "list[ScalarSummary]") -> None:

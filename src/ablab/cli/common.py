@@ -6,7 +6,7 @@ import math
 import shlex
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout
+from contextlib import AbstractContextManager, contextmanager, nullcontext, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
@@ -198,27 +198,30 @@ def print_json(data: Any) -> None:
     from ablab.config.plain_data import plain_data
 
     text = json.dumps(plain_data(data), indent=1, ensure_ascii=False, allow_nan=False)
-    click.echo(text.translate(_JSON_ESCAPES), _document())
+    with _document():
+        click.echo(text.translate(_JSON_ESCAPES))
 
 
 def print_json_list(items: Iterable[Any]) -> None:
     """Prints what :func:`print_json` does of a list, one item after another."""
     from ablab.config.plain_data import plain_data
 
-    document, separator = _document(), "["
+    separator = "["
     for item in items:
         text = json.dumps(plain_data(item), indent=1, ensure_ascii=False, allow_nan=False)
         lines = text.translate(_JSON_ESCAPES).replace("\n", "\n ")
-        click.echo(f"{separator}\n {lines}", document, nl=False)
+        with _document():
+            click.echo(f"{separator}\n {lines}", nl=False)
         separator = ","
-    click.echo("[]" if separator == "[" else "\n]", document)
+    with _document():
+        click.echo("[]" if separator == "[" else "\n]")
 
 
-def _document() -> TextIO | None:
-    """Where the JSON document of the command goes; None for standard output."""
+def _document() -> AbstractContextManager[object]:
+    """Prints into the JSON document of the command, if it has one."""
     context = click.get_current_context(silent=True)
     found: TextIO | None = None if context is None else context.meta.get(_DOCUMENT)
-    return found
+    return nullcontext() if found is None else redirect_stdout(found)
 
 
 def print_table(

@@ -32,7 +32,8 @@ def list_corpora(outer: bool, as_json: bool, quiet: bool) -> None:
 @click.argument("name")
 @json_option
 @quiet_option
-def fetch(name: str, as_json: bool, quiet: bool) -> None:
+@click.pass_obj
+def fetch(outer: bool, name: str, as_json: bool, quiet: bool) -> None:
     """Download a corpus into your cache and verify its digest."""
     from ablab.tasks.corpora import PYTHON_STDLIB, fetch_corpus, find_corpus
 
@@ -42,7 +43,7 @@ def fetch(name: str, as_json: bool, quiet: bool) -> None:
     else:
         with progress(quiet, f"looking for {name}") as shown:
             path = find_corpus(name) or fetch_corpus(name, tell=shown.message)
-    if as_json:
+    if as_json or outer:
         print_json({"name": name, "path": str(path)})
     else:
         click.echo(path)
@@ -52,7 +53,8 @@ def fetch(name: str, as_json: bool, quiet: bool) -> None:
 @click.argument("name")
 @json_option
 @quiet_option
-def path(name: str, as_json: bool, quiet: bool) -> None:
+@click.pass_obj
+def path(outer: bool, name: str, as_json: bool, quiet: bool) -> None:
     """Print the path of a corpus."""
     from ablab.config import InputError, Problem
     from ablab.tasks.corpora import DOWNLOADS, PYTHON_STDLIB, downloaded_path, find_corpus
@@ -70,7 +72,7 @@ def path(name: str, as_json: bool, quiet: bool) -> None:
                 f"({DOWNLOADS[name].size:,} bytes) at {downloaded_path(name)}",
             )
         )
-    if as_json:
+    if as_json or outer:
         print_json({"name": name, "path": str(found)})
     else:
         click.echo(found)

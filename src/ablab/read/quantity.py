@@ -60,8 +60,6 @@ class Quantity:
         Of counts it is the mean; of steps and of declared ranges the median, unless a value is
         zero, which has no logarithm.
         """
-        if self.ratio and not self.counted:
-            return "median"
         return choose(values, self._limits(values), self.counted).statistic
 
     def levels(self, *samples: Floats) -> str:

@@ -33,7 +33,7 @@ from ablab.store.metrics import (
     unwatched_columns,
 )
 from ablab.store.processes import name_of, this_host
-from ablab.store.run_rows import segments_of_runs
+from ablab.store.run_rows import experiments_with, longest_experiment, segments_of_runs
 from ablab.store.store import ExperimentRecord, RunRecord, Store
 from ablab.store.sums import Sums, experiment_sums, total_sums
 
@@ -226,7 +226,8 @@ def run_curves(store: Store, run: RunRecord) -> tuple[dict[str, str], PlotData]:
     frame = read_runs(
         store, [run.run], lambda names: unwatched_columns(names) + shown_columns(names)
     )
-    record = next(each for each in reversed(store.experiments()) if each.name in run.experiments)
+    longest = longest_experiment(store, run.run)
+    record = next(each for each in store.experiments() if each.id == longest)
     drawn = drawn_curves(frame.with_columns(pl.lit(run.seed).alias("seed")), ["run"])
     titles = column_titles(drawn)
     alone = replace(run, variant={"run": run.run})  # which is the only axis of the run's page
@@ -238,7 +239,8 @@ def run_content(store: Store, run: RunRecord) -> dict[str, Any]:
     """The contents of a run's page: settings, curves, captures and incidents."""
     row = store.run_row(run.run)
     titles, plot = run_curves(store, run)
-    newest = {record.name: record.id for record in store.experiments()}
+    having = experiments_with(store, run.run)
+    newest = {each.name: each.id for each in store.experiments() if each.id in having}
     return {
         "run": run,
         "variant": variant_label(run.variant),

@@ -42,13 +42,18 @@ def stamp(
     new = []
     with store.index.transaction() as connection:
         rows = connection.execute(
-            "SELECT expectation FROM expectations WHERE experiment = ?", (record.id,)
+            "SELECT id, expectation FROM expectations WHERE experiment = ?", (record.id,)
         )
-        known = [_claim(json.loads(row["expectation"])) for row in rows]
+        known = {_claim(json.loads(row["expectation"])): row["id"] for row in rows}
         for each in expectations:
-            if _claim(each.as_data()) in known:
+            stored = known.get(_claim(each.as_data()))
+            if stored is not None:
+                if each.after_results:  # which its author says now
+                    connection.execute(
+                        "UPDATE expectations SET expectation = ? WHERE id = ?",
+                        (json.dumps(each.as_data(), sort_keys=True), stored),
+                    )
                 continue
-            known.append(_claim(each.as_data()))
             text = json.dumps(each.as_data(), sort_keys=True)
             before = connection.execute(
                 """SELECT e.written, e.seen, e.runs
@@ -76,9 +81,10 @@ def stamp(
     return new
 
 
-def _claim(data: dict[str, Any]) -> dict[str, Any]:
+def _claim(data: dict[str, Any]) -> str:
     """What is expected, without whether it was late, as a repeated experiment says."""
-    return {key: value for key, value in data.items() if key != "after_results"}
+    claim = {key: value for key, value in data.items() if key != "after_results"}
+    return json.dumps(claim, sort_keys=True)
 
 
 def stamped(store: Store, record: ExperimentRecord) -> list[Stamped]:

@@ -166,7 +166,8 @@ def experiment_runs(
 ) -> list[RunRecord]:
     """The runs of an experiment, with their losses at the experiment's own last step.
 
-    ``eval_loss`` is None if the run was not evaluated at that step.
+    ``eval_loss`` is None if the run was not evaluated at that step. Of the time of a run that was
+    trained further, each step has an equal share.
 
     Args:
         store: The store.
@@ -191,8 +192,9 @@ def experiment_runs(
     for each in records:
         if each.run in further:
             row = measured.get((each.run, each.step), {})
-            finite_losses = {name: finite(row.get(name)) for name in losses}
-            result.append(replace(each, **finite_losses))  # type: ignore[arg-type]
+            own: dict[str, Any] = {name: finite(row.get(name)) for name in losses}
+            own["seconds"] = each.seconds * each.step / steps[each.run]
+            result.append(replace(each, **own))
         else:
             result.append(each)
     return result

@@ -104,6 +104,12 @@ def finite(value: float | None) -> float | None:
     return None if value is None or not math.isfinite(value) else value
 
 
+def precedence(member: Any) -> tuple[int, int]:
+    """By which experiment a run is told: the most steps, and those at which none stopped it."""
+    stopped = member["stopped"]
+    return member["steps"], member["steps"] if stopped is None else stopped
+
+
 def run_record(
     row: Any,
     members: list[Any],
@@ -113,7 +119,7 @@ def run_record(
 ) -> RunRecord:
     """A run's record within an experiment; by default, the one that requested the most steps.
 
-    Of several, that is one that has not stopped the run, if there is one, and was requested last.
+    Of several, that is the one in which it came farthest, and of these the one requested last.
 
     Args:
         row: The run's row of the index.
@@ -123,7 +129,7 @@ def run_record(
         nullable: The keys of which null is a value, by the number of an experiment.
     """
     if number is None:
-        order = [(each["steps"], each["stopped"] is None, n) for n, each in enumerate(members)]
+        order = [(*precedence(each), place) for place, each in enumerate(members)]
         member = members[max(order)[-1]]
     else:
         member = next(each for each in members if each["experiment"] == number)

@@ -196,7 +196,8 @@ def _command(store: Store, run: str, damaged: Collection[Path]) -> str:
     """The command that trains a run: from the definition beside an entry, else as it was given."""
     rows = store.index.rows(
         """SELECT e.command, e.entry FROM members m JOIN experiments e ON e.id = m.experiment
-           WHERE m.run = ? ORDER BY m.steps DESC, m.stopped IS NULL DESC, e.asked DESC, e.id DESC
+           WHERE m.run = ?
+           ORDER BY m.steps DESC, coalesce(m.stopped, m.steps) DESC, e.asked DESC, e.id DESC
            LIMIT 1""",
         run,
     )

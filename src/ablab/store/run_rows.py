@@ -154,6 +154,12 @@ def fail_run(store: Store, run: str, text: str) -> None:
         )
 
 
+def experiments_with(store: Store, run: str) -> set[int]:
+    """The experiments that have a run."""
+    rows = store.index.rows("SELECT experiment FROM members WHERE run = ?", run)
+    return {row["experiment"] for row in rows}
+
+
 def longest_experiment(store: Store, run: str) -> int:
     """The id of the experiment that requested the most steps of a run.
 
@@ -211,7 +217,8 @@ def _longest(store: Store, run: str) -> Any:
     (row,) = store.index.rows(
         """SELECT m.experiment, e.definition, m.variant, r.seed FROM members m
            JOIN experiments e ON e.id = m.experiment JOIN runs r ON r.id = m.run
-           WHERE m.run = ? ORDER BY m.steps DESC, m.stopped IS NULL DESC, e.asked DESC, e.id DESC
+           WHERE m.run = ?
+           ORDER BY m.steps DESC, coalesce(m.stopped, m.steps) DESC, e.asked DESC, e.id DESC
            LIMIT 1""",
         run,
     )

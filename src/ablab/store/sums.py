@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from ablab.store.index import Index
 from ablab.store.leases import live_owners
-from ablab.store.records import status_of
+from ablab.store.records import precedence, status_of
 from ablab.store.sums_sql import COUNTED, STATUS
 
 _LIVE = ("running", "planned", "interrupted")
@@ -133,16 +133,11 @@ def total_sums(index: Index) -> Sums:
     for row in repeated_members(index, shared_runs(index)):
         _add(total, row, -1, living)
         best = longest.get(row["run"])
-        if best is None or _precedence(row) >= _precedence(best):
+        if best is None or precedence(row) >= precedence(best):
             longest[row["run"]] = row
     for row in longest.values():
         _add(total, row, 1, living)
     return total
-
-
-def _precedence(row: sqlite3.Row) -> tuple[int, bool]:
-    """By which experiment a run is told; the later of equals, see :func:`.records.run_record`."""
-    return row["steps"], row["stopped"] is None
 
 
 def _add(total: Sums, row: sqlite3.Row, sign: int, living: set[str]) -> None:

@@ -23,13 +23,13 @@ class Cell:
         cells: The number of cells of the other settings in each seed's average.
         missing: The number of its runs without a value.
         mean: The mean over seeds; on the ratio scale, the geometric mean; of a column whose range
-            is declared, the median. If runs fall into two groups, of the runs that learnt (the
-            others are missing); of steps, up to the horizon. None if no seed has a value.
+            is declared, the median (the mean where a value is zero). If runs fall into two groups,
+            of the runs that learnt (the others are missing); of steps, up to the horizon. None if
+            no seed has a value.
         interval: The 95% confidence interval of the mean, within the declared range; None if the
             variance is unknown (one seed, or equal values), or it is too wide to say anything.
-            Cells share
-            their seeds, so overlapping intervals do not indicate that there is no difference; use
-            comparisons instead.
+            Cells share their seeds, so overlapping intervals do not indicate that there is no
+            difference; use comparisons instead.
         values: The value of each seed in the mean, in the order of the seeds.
     """
 

@@ -9,11 +9,12 @@ from statsmodels.regression.linear_model import OLS
 from ablab.config import InputError, Problem
 from ablab.experiments.expectations import LEAST_LEVELS
 from ablab.read.effects.compare import factor
-from ablab.read.effects.inference import Interval, rounding
+from ablab.read.effects.inference import Interval
 from ablab.read.effects.level_means import level_means
 from ablab.read.effects.results import Array, Others, Results
 from ablab.read.effects.scaling import Form, scaling
 
+_ROUNDING = 1e-12  # of a logarithm, in means of many runs and in a fit
 _DECISIVE = 10.0
 """A relation whose AIC is higher by more has no support (Burnham and Anderson, 2002)."""
 
@@ -88,7 +89,8 @@ def predict(
 
     Raises:
         InputError: The setting is not numeric, the measure is not positive, some runs have two
-            groups of outcomes or did not reach the step, or fewer than four values have results.
+            groups of outcomes or did not reach the step, fewer than four values have results, or
+            all of these are on the line.
     """
     found = scaling(results, of, others)
     if len(found.levels) < LEAST_LEVELS or not found.fits:
@@ -152,7 +154,7 @@ def _line(form: Form, of: str, trained: Array, means: Array, value: float, alpha
         raise InputError(Problem(f"a power law needs positive values of {of}", of, given=value))
     x, at = (np.log(trained), np.log(value)) if form == "power law" else (trained, value)
     line = OLS(means, np.column_stack([np.ones_like(x), x])).fit()
-    if float(np.abs(line.resid).max()) <= rounding(float(np.abs(means).max(initial=1.0))):
+    if float(np.abs(line.resid).max()) <= _ROUNDING * float(np.abs(means).max(initial=1.0)):
         what = f"the values of {of} are on a line without noise, so how far others are is not known"
         raise InputError(Problem(what, of))
     told = line.get_prediction(np.array([[1.0, at]]))

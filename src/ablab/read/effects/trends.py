@@ -335,7 +335,7 @@ def _over_points(
         return f"only {len(values)} of {there} have a result in most runs"
     if len(set(values)) < 2:
         return "it has a single value where most runs have a result"
-    means = _means(table[used])
+    means = _means(table[used], results.scale)
     if np.ptp(means) == 0:
         return "all points have the same results"
     tested = spearmanr(values, means)
@@ -350,15 +350,16 @@ def _over_points(
     )  # fmt: skip
 
 
-def _means(table: Array) -> Array:
+def _means(table: Array, scale: Scale) -> Array:
     """The mean of each level of (levels, cells, seeds), corrected for missing runs.
 
-    Rounded, so that levels whose means are equal are ties.
+    Rounded to twelve digits, so that levels whose means are equal are ties; on the scale of ratios,
+    to twelve of the number whose logarithm it is.
     """
     means = level_means(table)
-    size = float(np.abs(means).max()) or 1.0
-    rounded: Array = np.round(means / size, 12) * size
-    return rounded
+    if scale == "ratio":
+        return np.asarray(np.round(means, 12))
+    return np.array([float(f"{mean:.12g}") for mean in means])
 
 
 def _distinct(values: Array | Sequence[float]) -> tuple[float, ...]:

@@ -146,7 +146,8 @@ def average(
     scale = choose(values, limits, counted)
     value = float(np.median(values) if scale.statistic == "median" else values.mean())
     scaled = scale.of(values)
-    rounding = 8 * float(np.finfo(np.float64).eps) * float(np.abs(scaled).max(initial=1.0))
+    least = 0.0 if scale.name == "linear" else 1.0  # a logarithm is no more accurate than that
+    rounding = 8 * float(np.finfo(np.float64).eps) * float(np.abs(scaled).max(initial=least))
     if len(values) < 2 or np.ptp(values) <= 8 * np.finfo(np.float64).eps * np.abs(values).max():
         return Average(value, None, scale)
     if np.ptp(scaled) <= rounding:
