@@ -269,9 +269,8 @@ def test_a_stop_rule_does_not_move_a_pause(halved, tmp_path):
     whole = train(experiment(halved, "halving=null"), tmp_path / "lab")
     assert {step for _, _, step in state(whole)[0]} == {15}
     asked_last = train(asked, tmp_path / "lab")
-    told = {
-        (run.status, run.step) for run in first.store.run_records(run for run, _, _ in before[0])
-    }
+    records = first.store.run_records([run for run, _, _ in before[0]])
+    told = {(run.status, run.step) for run in records}
     assert told == {("stopped", 15)}, "where it came farthest"
     assert state(asked_last) == before
     assert state(train(asked, tmp_path / "lab")) == before
