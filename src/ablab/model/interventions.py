@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
 from ablab.config import InputError, Problem, match_names
 from ablab.model.base import Model
@@ -20,37 +20,39 @@ from ablab.model.site_names import plain_site
 _NO_SITE = "the model has no site {}"
 
 
-def sites(model: Model, tokens: Int[Tensor, "B T"]) -> list[str]:
+def sites(model: nn.Module, tokens: Int[Tensor, "B T"]) -> list[str]:
     """The names of the sites that every forward pass of ``model`` visits, in order.
 
     Args:
-        model: Any ablab model.
+        model: Any model that ablab has made.
         tokens: Token ids; only the first sample is used.
     """
     return _visited(model, tokens, Forward())
 
 
-def all_sites(model: Model, tokens: Int[Tensor, "B T"]) -> list[str]:
+def all_sites(model: nn.Module, tokens: Int[Tensor, "B T"]) -> list[str]:
     """The names of all sites of ``model``, including the optional ones, in order.
 
     Args:
-        model: Any ablab model.
+        model: Any model that ablab has made.
         tokens: Token ids; only the first sample is used.
     """
     return _visited(model, tokens, Forward(all_sites=True))
 
 
-def matching(model: Model, tokens: Int[Tensor, "B T"], patterns: str | Iterable[str]) -> list[str]:
+def matching(
+    model: nn.Module, tokens: Int[Tensor, "B T"], patterns: str | Iterable[str]
+) -> list[str]:
     """The sites of ``model`` that match any of the patterns, in the order of the pass.
 
     Args:
-        model: Any ablab model.
+        model: Any model that ablab has made.
         tokens: Token ids; only the first sample is used.
         patterns: Names or shell-style patterns. An optional site matches only a pattern that
             matches no other site.
 
     Raises:
-        InputError: A pattern matches no site.
+        InputError: A pattern matches no site, or ablab has not made the model.
     """
     given = [plain_site(each) for each in ([patterns] if isinstance(patterns, str) else patterns)]
     usual = sites(model, tokens)
@@ -64,7 +66,7 @@ def matching(model: Model, tokens: Int[Tensor, "B T"], patterns: str | Iterable[
 
 
 def watch(
-    model: Model, tokens: Int[Tensor, "B T"], patterns: Iterable[str]
+    model: nn.Module, tokens: Int[Tensor, "B T"], patterns: Iterable[str]
 ) -> tuple[Float[Tensor, "B T V"], dict[str, Tensor]]:
     """The logits, and the tensors at every site that matches a pattern.
 
@@ -72,7 +74,7 @@ def watch(
     respect to them.
 
     Args:
-        model: Any ablab model.
+        model: Any model that ablab has made.
         tokens: Token ids.
         patterns: Names or shell-style patterns of sites.
 
@@ -80,7 +82,7 @@ def watch(
         The logits, and a dict from site to tensor in the order of the pass.
 
     Raises:
-        InputError: A pattern matches no site.
+        InputError: A pattern matches no site, or ablab has not made the model.
     """
     seen: dict[str, Tensor] = {}
 
@@ -97,18 +99,19 @@ def watch(
 
 
 def replace(
-    model: Model, tokens: Int[Tensor, "B T"], replacements: Mapping[str, Tap]
+    model: nn.Module, tokens: Int[Tensor, "B T"], replacements: Mapping[str, Tap]
 ) -> Float[Tensor, "B T V"]:
     """The logits with tensors at sites replaced.
 
     Args:
-        model: Any ablab model.
+        model: Any model that ablab has made.
         tokens: Token ids.
         replacements: A mapping from the name or a pattern of sites to a function of the tensor,
             which returns a tensor of the same shape.
 
     Raises:
-        InputError: A name matches no site, or a function returns a different shape.
+        InputError: A name matches no site, a function returns a different shape, or ablab has not
+            made the model.
     """
     taps: dict[str, Tap] = {}
     for pattern, function in replacements.items():
@@ -119,7 +122,7 @@ def replace(
 
 
 def gradients(
-    model: Model,
+    model: nn.Module,
     tokens: Int[Tensor, "B T"],
     loss: Callable[[Float[Tensor, "B T V"]], Float[Tensor, ""]],
     patterns: Iterable[str],
@@ -127,7 +130,7 @@ def gradients(
     """A loss, and its gradient at every site that matches a pattern.
 
     Args:
-        model: Any ablab model with parameters that require gradients.
+        model: Any model that ablab has made with parameters that require gradients.
         tokens: Token ids.
         loss: A function of the logits that returns a scalar.
         patterns: Names or shell-style patterns of sites.
@@ -136,7 +139,7 @@ def gradients(
         The value of the loss, and a dict from site to its gradient, with the shape of the site.
 
     Raises:
-        InputError: A pattern matches no site.
+        InputError: A pattern matches no site, or ablab has not made the model.
     """
     logits, seen = watch(model, tokens, patterns)
     value = loss(logits)
@@ -146,7 +149,7 @@ def gradients(
     return value.detach(), dict(zip(seen, found, strict=True))
 
 
-def _visited(model: Model, tokens: Int[Tensor, "B T"], forward: Forward) -> list[str]:
+def _visited(model: nn.Module, tokens: Int[Tensor, "B T"], forward: Forward) -> list[str]:
     """The sites that a pass over the first sample visits.
 
     Raises:
