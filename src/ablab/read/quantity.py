@@ -1,7 +1,7 @@
 """What is known of the values of a measure: their range, their unit, how they are averaged."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -51,8 +51,7 @@ class Quantity:
 
     def average(self, values: Floats, alpha: float = 0.05) -> Average:
         """The average of the values of a few seeds, with its interval at a level."""
-        found = average(values, self._limits(values), self.counted, alpha)
-        return replace(found, value=float(self._take(values)(values)))
+        return average(values, self._limits(values), self.counted, alpha)
 
     def statistic(self, values: Floats) -> Statistic:
         """Which average is told: that of which there is an interval.
