@@ -3,8 +3,10 @@
 import errno
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -58,6 +60,24 @@ def test_a_full_disk_is_no_runs_fault_and_training_goes_on_later(
     assert statuses(lab) == {"finished"}
     whole = train(asked, tmp_path / "whole", *overrides, compile="off", engine="stack")
     assert again.metrics(["train_loss"]).equals(whole.metrics(["train_loss"]))
+
+
+@pytest.mark.parametrize("size", [16, 100, 148, 160, 200, 240, 280, 320])
+def test_an_index_is_made_whole_or_not_at_all(tmp_path, size):
+    small = Disk(tmp_path / "disk", f"{size}k")
+    try:
+        with suppress(StoreError):
+            Store(small.path / "lab", create=True).close()
+        small.remount("size=10m")
+        assert not list(small.path.glob("lab/.partial-*"))
+        store = Store(small.path / "lab", create=True)
+        assert store.index.damage() == []
+        assert sqlite3.connect(store.index.path).execute("PRAGMA journal_mode").fetchone() == (
+            "wal",
+        )
+        store.close()
+    finally:
+        small.unmount()
 
 
 READING = [["runs"], ["read", "tiny"], ["effects", "tiny"], ["metrics", "tiny"], ["check"],

@@ -48,13 +48,19 @@ def _make(path: Path) -> None:
 
 
 def _write_empty(path: Path) -> None:
+    """Writes an index without rows.
+
+    It is written before it gets a write-ahead log: closing a connection tells nobody if the disk
+    was too full to copy the log's end into the file, and the log does not move with the file.
+    """
     connection = sqlite3.connect(path, isolation_level=None)
     try:
-        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA journal_mode = MEMORY")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("BEGIN")
         create_tables(connection)
         connection.execute("COMMIT")
+        connection.execute("PRAGMA journal_mode = WAL")  # writes the file's header only
     finally:
         connection.close()
 
