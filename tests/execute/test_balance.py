@@ -1,6 +1,6 @@
 import pytest
 
-from ablab.execute.balance import WorkItem, balance, makespan
+from ablab.execute.balance import WorkItem, balance, makespan, stagger
 
 
 def pieces(*runs, divisible=True, once=0.0):
@@ -53,3 +53,23 @@ def test_a_gain_of_little_is_not_worth_more_pieces():
     assert len(balance(pieces(3, 3, 3), 2)) == 4
     dear = pieces(3, 3, 3, once=20.0)  # 45 seconds in four pieces, 46 in three
     assert balance(dear, 2) == dear
+
+
+def staggered(items, workers):
+    found = stagger([each[1] for each in items], [(each[0], each[2]) for each in items], workers)
+    return "".join(items[place][0] for place in found)
+
+
+def test_no_process_takes_what_another_one_is_compiling():
+    stacks = [("a", 9.0, 5.0), ("a", 9.0, 5.0), ("b", 8.0, 5.0), ("b", 8.0, 5.0)]
+    assert staggered(stacks, 2) == "abab"  # at 8 s, when a process is free, "a" is compiled
+    assert staggered(stacks, 1) == "aabb"
+    assert staggered(stacks, 3) == "abab"  # for the third process, nothing else is left
+    assert staggered([("a", 9.0, 5.0)] * 3, 2) == "aaa"
+    short_first = [("a", 1.0, 0.5), ("a", 1.0, 0.5), ("b", 2.0, 0.5), ("c", 3.0, 0.5)]
+    assert staggered(short_first, 2) == "abac"
+
+
+def test_what_compiles_nothing_keeps_its_order():
+    eager = [("a", 9.0, 0.0), ("a", 9.0, 0.0), ("b", 8.0, 0.0)]
+    assert staggered(eager, 2) == "aab"

@@ -108,8 +108,8 @@ def test_processes_work_side_by_side():
     # Three stacks of one run, 1 + 1 + 2 s each and 3 s to compile in each process.
     four = group((100, 100, 100), seeds=3)
     solo = alternative(Method("solo", True), 1)
-    assert group_estimate(four, solo, 1, 1).seconds == pytest.approx(3 * 4 + 3)
-    assert group_estimate(four, solo, 3, 3).seconds == pytest.approx(4 + 3)
+    assert group_estimate(four, solo, 1).seconds == pytest.approx(3 * 4 + 3)
+    assert group_estimate(four, solo, 3).seconds == pytest.approx(4 + 3)
 
 
 def test_what_cannot_be_stacked_is_found_before():

@@ -1,7 +1,7 @@
 """Balancing: divides stacks among processes so that all finish at about the same time."""
 
 import heapq
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 _CLOSE_ENOUGH = 0.97  # a makespan is close enough if the best one is this fraction of it
@@ -65,6 +65,38 @@ def balance(items: Sequence[WorkItem], workers: int) -> list[WorkItem]:
     # The fewest items that come close to the best, because each may have a program to compile.
     enough = ends[-1][0] / _CLOSE_ENOUGH
     return next(state for state, (end, _) in zip(states, ends, strict=True) if end <= enough)
+
+
+def stagger(
+    seconds: Sequence[float], programs: Sequence[tuple[Hashable, float]], workers: int
+) -> list[int]:
+    """An order in which no process takes an item whose program another one is just compiling.
+
+    So each program is compiled once, and read by the other processes. Where only such items are
+    left, processes take the next one.
+
+    Args:
+        seconds: Seconds per item, in the order in which items would be taken otherwise.
+        programs: The program of each item, and the seconds that compiling it takes.
+        workers: The number of processes.
+
+    Returns:
+        The items by their places.
+    """
+    left, free = list(range(len(seconds))), [0.0] * workers
+    compiled: dict[Hashable, float] = {}
+    found = []
+    while left:
+        now = free[0]
+        place = next(
+            (each for each in left if compiled.get(programs[each][0], now) <= now), left[0]
+        )
+        left.remove(place)
+        found.append(place)
+        program, compiling = programs[place]
+        compiled.setdefault(program, now + compiling)
+        heapq.heapreplace(free, now + seconds[place])
+    return found
 
 
 def _splits(items: Sequence[WorkItem]) -> Iterator[list[WorkItem]]:

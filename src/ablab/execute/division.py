@@ -50,8 +50,8 @@ def stack_estimates(
         group: The group.
         best: The method.
         widths: The number of runs of each stack.
-        workers: The number of processes. Each one that trains a stack of the group compiles its
-            own program.
+        workers: The number of processes that train the group at the same time. Each compiles its
+            own program, which others read later.
     """
     found: list[Estimate] = []
     start = compiling = 0
@@ -64,22 +64,21 @@ def stack_estimates(
     return found
 
 
-def group_estimate(group: Group, alternative: Alternative, workers: int, share: int) -> Estimate:
+def group_estimate(group: Group, alternative: Alternative, workers: int) -> Estimate:
     """How long the group takes by a method, from its start until its last stack is done.
 
     Args:
         group: The group.
         alternative: The method.
-        workers: The number of processes of the plan.
-        share: The number of those that train this group at the same time.
+        workers: The number of processes that train this group at the same time.
     """
     items = work_items(0, group, alternative)
-    large = is_large(len(items), share)
+    large = is_large(len(items), workers)
     if not large:
-        items = balance(items, share)
+        items = balance(items, workers)
     stacks = stack_estimates(group, alternative, [item.runs for item in items], workers)
     stacks.sort(key=lambda each: each.seconds, reverse=not large)
-    return makespan_estimate(stacks, share)
+    return makespan_estimate(stacks, workers)
 
 
 def makespan_estimate(stacks: Sequence[Estimate], workers: int) -> Estimate:

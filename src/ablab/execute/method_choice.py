@@ -92,7 +92,7 @@ class MethodChooser:
             return Choice(None, None, NO_TIME, (), f"its step raises {group.cost}")
         found = self._alternatives(group, group.cost)
         share = math.ceil(self.workers / self.groups)
-        seconds = {each.method: group_estimate(group, each, self.workers, share) for each in found}
+        seconds = {each.method: group_estimate(group, each, share) for each in found}
 
         def cost(each: Alternative) -> float:
             return seconds[each.method].seconds
@@ -103,7 +103,7 @@ class MethodChooser:
         if only is not None and not only.measured and not only.method.compiled:
             timed = self._timed(group, group.cost, only)
             if timed is not None:  # for the estimate; the choice is made
-                seconds[only.method] = group_estimate(group, timed, self.workers, share)
+                seconds[only.method] = group_estimate(group, timed, share)
                 only = timed
         considered = found if only is None else [only]
         best = min(considered, key=cost)

@@ -9,7 +9,7 @@ import psutil
 import torch
 
 from ablab.config import InputError, Problem, ticking
-from ablab.execute.balance import balance
+from ablab.execute.balance import balance, stagger
 from ablab.execute.cost import count_cost
 from ablab.execute.device import device_count, device_memory, find_device
 from ablab.execute.division import is_large, makespan_estimate, stack_estimates, work_items
@@ -252,16 +252,20 @@ class _Planner:
         if not large:
             items = balance(items, workers)
         items += [item for number in every.keys() - set(self._counted) for item in every[number]]
+        share = math.ceil(workers / len(self._counted))
         widths: dict[int, list[int]] = {}
         for item in items:
             widths.setdefault(item.group, []).append(item.runs)
         stacks: list[PlannedStack] = []
         for number, (group, choice) in enumerate(choices):
-            stacks += self._stacks(group, choice, widths[number], workers)
+            stacks += self._stacks(group, choice, widths[number], share)
         if large or workers > 1:
             # Shortest first in a large grid, for early results. Else longest first, so that the
             # processes end together.
             stacks.sort(key=lambda each: each.seconds, reverse=not large)
+            programs = [(each.runs[0].stack_key, each.compile_seconds) for each in stacks]
+            order = stagger([each.seconds for each in stacks], programs, workers)
+            stacks = [stacks[place] for place in order]
         estimate = makespan_estimate([stack.estimate for stack in stacks], workers)
         if estimate.seconds:
             estimate += self._speeds.start(workers)
@@ -271,14 +275,14 @@ class _Planner:
         )  # fmt: skip
 
     def _stacks(
-        self, group: Group, choice: Choice, widths: Sequence[int], workers: int
+        self, group: Group, choice: Choice, widths: Sequence[int], share: int
     ) -> list[PlannedStack]:
-        """A group's stacks, of the given widths."""
+        """A group's stacks, of the given widths; ``share`` processes train them side by side."""
         best = choice.best
         if best is None or isinstance(group.cost, str):
             alone = (PlannedStack((run,), SOLO, None, choice.why, 0) for run in group.runs)
             return list(alone)
-        estimates = stack_estimates(group, best, widths, workers)
+        estimates = stack_estimates(group, best, widths, share)
         stacks: list[PlannedStack] = []
         start = 0
         for width, estimate in zip(widths, estimates, strict=True):
