@@ -15,6 +15,7 @@ from ablab.cli.common import (
     quiet_option,
     say,
     store_option,
+    stored_argument,
 )
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ _MAX_WORKERS = 1024
 
 
 @click.command()
-@click.argument("name", metavar="EXPERIMENT|RUN")
+@stored_argument("name", metavar="EXPERIMENT|RUN")
 @click.argument("analyses", nargs=-1, metavar="[ANALYSIS[:key=value,…] …]")
 @click.option(
     "--steps",

@@ -110,6 +110,32 @@ break_leases_option = click.option(
 )
 
 
+def _stored_name(_: click.Context, __: click.Parameter, value: Any) -> Any:
+    """Names instead of files: that of an experiment is in its YAML file, or is the file's own."""
+    if isinstance(value, tuple):
+        return tuple(map(_name_in, value))
+    return value if value is None else _name_in(value)
+
+
+def _name_in(target: str) -> str:
+    path = Path(target)
+    if path.suffix not in (".yaml", ".yml") or not path.is_file():
+        return target
+    from ablab.experiments.source import read_source
+
+    return str(read_source(path)[0]["name"])
+
+
+def stored_argument(name: str, **options: Any) -> Callable[[F], F]:
+    """An argument that names a stored experiment; if it is a YAML file, by the name therein.
+
+    Args:
+        name: The argument.
+        options: What :func:`click.argument` takes.
+    """
+    return click.argument(name, callback=_stored_name, **options)
+
+
 def execution_options(function: F) -> F:
     """The options of commands that plan or train."""
     for option in (

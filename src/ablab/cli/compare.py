@@ -12,11 +12,12 @@ from ablab.cli.common import (
     quiet_option,
     say,
     store_option,
+    stored_argument,
 )
 
 
 @click.command()
-@click.argument("targets", nargs=-1, required=True, metavar="EXPERIMENT EXPERIMENT … | RUN RUN")
+@stored_argument("targets", nargs=-1, required=True, metavar="EXPERIMENT EXPERIMENT … | RUN RUN")
 @click.option(
     "--measure",
     metavar="TEXT",

@@ -13,11 +13,12 @@ from ablab.cli.common import (
     quiet_option,
     say,
     store_option,
+    stored_argument,
 )
 
 
 @click.command()
-@click.argument("experiment")
+@stored_argument("experiment")
 @click.option("--of", "key", metavar="KEY", help="The setting to compare; all by default.")
 @click.option(
     "--measure",
@@ -54,7 +55,8 @@ def effects(
     """Compare the values of an experiment's settings, with intervals and verdicts.
 
     Runs that learnt, finished or reached a step are counted first; levels are compared among them.
-    The seed is the unit of analysis. EXPERIMENT is the name of a stored experiment.
+    The seed is the unit of analysis. EXPERIMENT is the name of a stored experiment or its
+    YAML file.
     """
     from ablab.read.documents.formats import effects_document
     from ablab.read.effects.stored import experiment_effects

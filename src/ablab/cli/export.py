@@ -14,6 +14,7 @@ from ablab.cli.common import (
     quiet_option,
     say,
     store_option,
+    stored_argument,
 )
 
 # Endings of names for which an SVG document is the wrong content; other dots are part of a name.
@@ -21,7 +22,7 @@ _OTHER_FORMATS = (".png", ".pdf", ".html", ".jpg", ".jpeg", ".eps", ".ps", ".web
 
 
 @click.command()
-@click.argument("experiment")
+@stored_argument("experiment")
 @click.option("--to", "form", required=True, metavar="csv|parquet|tensorboard|wandb")
 @click.option(
     "--out", metavar="PATH", help="The file or folder; named after EXPERIMENT by default."
@@ -79,7 +80,7 @@ def export(
 
 
 @click.command()
-@click.argument("run", metavar="RUN|EXPERIMENT")
+@stored_argument("run", metavar="RUN|EXPERIMENT")
 @click.argument("name", required=False)
 @click.option(
     "--as",

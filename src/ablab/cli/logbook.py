@@ -4,11 +4,19 @@ from typing import Any
 
 import click
 
-from ablab.cli.common import echo, json_option, print_json, progress, quiet_option, store_option
+from ablab.cli.common import (
+    echo,
+    json_option,
+    print_json,
+    progress,
+    quiet_option,
+    store_option,
+    stored_argument,
+)
 
 
 @click.command()
-@click.argument("experiment", required=False)
+@stored_argument("experiment", required=False)
 @store_option
 @json_option
 @quiet_option
@@ -42,7 +50,7 @@ def logbook(experiment: str | None, store: str, as_json: bool, quiet: bool) -> N
 
 
 @click.command()
-@click.argument("experiment")
+@stored_argument("experiment")
 @click.argument("text")
 @store_option
 @json_option

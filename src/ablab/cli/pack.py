@@ -13,11 +13,12 @@ from ablab.cli.common import (
     quiet_option,
     say,
     store_option,
+    stored_argument,
 )
 
 
 @click.command()
-@click.argument("experiment")
+@stored_argument("experiment")
 @store_option
 @click.option("--to", "to", metavar="FILE", help="The file; by default DATE-NAME.ablab.zip here.")
 @click.option(

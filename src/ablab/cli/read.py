@@ -16,13 +16,14 @@ from ablab.cli.common import (
     say,
     say_command,
     store_option,
+    stored_argument,
 )
 
 _OVERRIDE = re.compile(r"[A-Za-z_][\w.]*=")
 
 
 @click.command()
-@click.argument("target", metavar="EXPERIMENT|RUN")
+@stored_argument("target", metavar="EXPERIMENT|RUN")
 @click.option("--column", default="train_loss", show_default=True, help="The column to read.")
 @store_option
 @json_option

@@ -18,6 +18,7 @@ from ablab.cli.common import (
     quiet_option,
     say,
     store_option,
+    stored_argument,
 )
 
 
@@ -80,7 +81,7 @@ _PAGE = 1_000  # runs that are listed by default
 
 
 @click.command()
-@click.argument("name", required=False, metavar="[EXPERIMENT]")
+@stored_argument("name", required=False, metavar="[EXPERIMENT]")
 @click.option("--experiment", metavar="NAME", help="The same as EXPERIMENT.")
 @click.option(
     "--limit",
@@ -325,7 +326,7 @@ def _costs(segment: dict[str, Any]) -> list[str]:
 
 
 @click.command()
-@click.argument("target", metavar="EXPERIMENT|RUN")
+@stored_argument("target", metavar="EXPERIMENT|RUN")
 @click.option(
     "--columns",
     metavar="NAMES",
