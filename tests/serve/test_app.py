@@ -101,6 +101,17 @@ def test_the_data_say_how_far_the_runs_are(lab):
     ]  # fmt: skip
 
 
+def test_a_run_leads_to_the_newest_experiment_that_has_it(tmp_path):
+    older = train(ASKED, tmp_path / "lab", "train.lr=0.001", "seeds=[0,1]", "train.steps=2")
+    newer = train(ASKED, tmp_path / "lab", "train.lr=0.001", "seeds=[1,2]", "train.steps=2")
+    home = asking(older.store.path).get("/").text
+    expected = {0: older, 1: newer, 2: newer}
+    runs = {run.seed: run for run in [*older.runs, *newer.runs]}
+    for seed, found in expected.items():
+        row = next(each for each in home.split("<tr") if f"/runs/{runs[seed].run}" in each)
+        assert re.findall(r"/experiments/(\d+)", row) == [str(found.record.id)]
+
+
 def test_new_points_are_another_version(tmp_path):
     result = train(ASKED, tmp_path / "lab", "train.lr=0.001", "seeds=1")
     browser = asking(result.store.path)

@@ -68,7 +68,7 @@ def logbook(store: Store, entries_page: int, runs_page: int) -> dict[str, Any]:
         "entries": entries,
         "pages": pages,
         "experiments": experiments,
-        "runs": _listed(every, records),
+        "runs": _listed(store, every, records),
         "other": f"entries={entries['number']}",
         **_progress(total),
     }
@@ -98,20 +98,37 @@ def large_experiment(store: Store, record: ExperimentRecord, runs_page: int) -> 
         "address": f"/experiments/{record.id}",
         "axes": [*axes, ("seeds", seeds_text(record.definition))],
         "pages": pages,
-        "runs": _listed(runs, newest),
+        "runs": _listed(store, runs, newest),
         "other": "",
         **_progress(sums),
     }
 
 
-def _listed(runs: list[RunRecord], newest_first: list[ExperimentRecord]) -> list[dict[str, Any]]:
-    """Runs as rows of a table, with the numbers of their experiments."""
-    newest = {record.name: record.id for record in reversed(newest_first)}
+def _listed(
+    store: Store, runs: list[RunRecord], newest_first: list[ExperimentRecord]
+) -> list[dict[str, Any]]:
+    """Runs as rows of a table, with the numbers of their experiments.
+
+    Of experiments with one name, it is that of the newest one that has the run.
+    """
+    numbers: dict[str, list[int]] = {}
+    for record in newest_first:
+        numbers.setdefault(record.name, []).append(record.id)
+
+    def number(run: RunRecord, name: str) -> int:
+        if len(numbers[name]) == 1:
+            return numbers[name][0]
+        own = experiments_with(store, run.run)
+        return next((each for each in numbers[name] if each in own), numbers[name][0])
+
     return [
         {
             "run": run,
             "variant": variant_label(run.variant),
-            "experiments": [(name, newest[name]) for name in run.experiments],
+            # One that was registered a moment ago is in the next page.
+            "experiments": [
+                (name, number(run, name)) for name in run.experiments if name in numbers
+            ],
         }
         for run in runs
     ]
