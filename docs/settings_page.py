@@ -5,6 +5,7 @@ import re
 from typing import Annotated, Any, get_args, get_origin
 
 from ablab.config import Component, Config, field_descriptions
+from ablab.experiments.parts import TOP_LEVEL
 from ablab.model.config import MODELS
 from ablab.tasks.config import TASKS
 from ablab.train.config import TrainConfig
@@ -14,7 +15,7 @@ from ablab.watching.config import WatchConfig
 
 def settings_page() -> str:
     """All settings with their values, defaults and descriptions, as Markdown."""
-    parts = ["# Settings", "All keys of an experiment, with their defaults."]
+    parts = ["# Settings", "All keys of an experiment, with their defaults.", *_top_level()]
     for name in TASKS.names():
         parts += _section(f"task, kind: {name}", TASKS.find(name, "task.kind"), "task")
     for name in MODELS.names():
@@ -23,6 +24,34 @@ def settings_page() -> str:
     parts += _optimizers()
     parts += _section("watch", WatchConfig, "watch")
     return "\n\n".join(parts) + "\n"
+
+
+_TOP = {
+    "name": "The name; by default that of the file.",
+    "question": "What the experiment asks.",
+    "answer": "The [measure](expectations.md) that the question is about.",
+    "logbook": "The logbook that it reproduces, whose claims are compared together.",
+    "task": "The samples: below, by `kind`.",
+    "model": "The model: below, by `kind`.",
+    "train": "Training: below.",
+    "watch": "What is recorded while it trains: below.",
+    "grid": "The [axes](experiments.md#the-grid) and what varies together.",
+    "seeds": "A count, a list, or a [range](experiments.md#seeds-that-are-added) within which seeds are added.",
+    "sizes": "Named [sizes](experiments.md#sizes), each with what it sets; `size=NAME` chooses one.",
+    "analyze": "[Analyses](analysis.md) that follow training.",
+    "expect": "[Expectations](expectations.md).",
+    "tune": "Settings to [tune](experiments.md#tuning) for each variant.",
+    "halving": "Steps at which the worse variants are [paused](experiments.md#halving).",
+    "meant": "Findings of the doctor that are [meant](experiments.md#meant-findings).",
+}
+_WRITTEN = {"cells", "made_by", "size", "tuned"}  # by ablab, into definitions
+
+
+def _top_level() -> list[str]:
+    """The keys of an experiment itself."""
+    assert _TOP.keys() == set(TOP_LEVEL) - _WRITTEN, "each key is described"
+    lines = ["| key | description |", "| --- | --- |"]
+    return ["\n".join([*lines, *(f"| `{key}` | {text} |" for key, text in _TOP.items())])]
 
 
 def _optimizers() -> list[str]:

@@ -96,7 +96,7 @@ def test_sweeps(typed):
     assert "train.lr " in said[-1]
     assert "train.weight_decay " in said[-1]
     store = Store("lab")
-    runs = store.runs(store.experiment("widths"))
+    runs = store.runs(store.experiment("sweep"))
     rows = {run.run: store.run_row(run.run) for run in runs}
     new = [run.run for run in runs if run.variant["train.lr"] == 0.3]
     assert (len(runs), len(new)) == (36, 4)  # 9 rates, 2 widths, 2 seeds
@@ -136,7 +136,7 @@ def test_claims(typed):
     said = [" ".join(each.split()) for each in typed("howto/claims.md").said]
     assert "not run" in said[0].partition("16 beats 8")[2]
     assert "at the size full: about" in said[1]
-    assert "ablab run widths.yaml size=full --where" in said[1]
+    assert "ablab run wider.yaml size=full --where" in said[1]
     store = Store("lab")
     quick, full = (
         next(each for each in store.experiments() if each.definition["size"] == size)

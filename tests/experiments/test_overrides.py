@@ -17,6 +17,7 @@ from ablab.experiments.overrides import as_override, parse_overrides
         ("model.d_model=8,16", [8, 16], True),
         ("model.d_model=choice(8,16)", [8, 16], True),
         ("model.n_layers=range(1,4)", [1, 2, 3], True),
+        ("train.lr=1e-3,range(1,4)", [1e-3, 1, 2, 3], True),
         ("train.betas=[0.9,0.99]", [0.9, 0.99], False),
         ("train.betas=[0.9,0.99],[0.5,0.9]", [[0.9, 0.99], [0.5, 0.9]], True),
         ("model.mlp=null", None, False),
@@ -37,7 +38,7 @@ def test_hydras_grammar(text, value, is_axis):
 
 @pytest.mark.parametrize(
     "text",
-    ["", "model.d_model", "=3", "x=[1", "+x=1", "~x", "x@y=1", "x=interval(0,1)", "x=glob(*)"],
+    ["", "model.d_model", "=3", "x=[1", "+x=1", "~x", "x@y=1", "x=interval(0,1)", "x=1,interval(0,1)", "x=glob(*)"],
 )
 def test_what_is_not_an_override_is_an_error(text):
     with pytest.raises(InputError):

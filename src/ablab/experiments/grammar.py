@@ -50,8 +50,6 @@ VALUE: /"[^"]*"|[^\s,"]+/
 %import common.WS
 %ignore WS
 """
-# A name cannot be one of these, unless a parenthesis follows.
-_TAKEN = "at|is|the|same|between|below|above|falls|rises|lower|higher|reached"
 _MAX_LENGTH = 2000  # characters
 _WORDS = {
     "NAME": "a measure or a column",

@@ -170,20 +170,33 @@ def _override(text: str, parsed: "HydraOverride") -> Override:
     if not isinstance(sweep, Sweep | Glob):
         return Override(text, key, _value(sweep), is_axis=False)
     if not isinstance(sweep, ChoiceSweep | RangeSweep):
-        raise InputError(
-            Problem(
-                f"cannot make an axis of {text!r}",
-                given=text,
-                expected="a,b,c, choice(a,b,c) or range(start,stop,step)",
-            )
-        )
-    if isinstance(sweep, RangeSweep):  # expanded only if it is not too long
-        length = range_length(sweep.start, sweep.stop, sweep.step)
-        check_axis(key, length, f"override {_short(text)}", text)
-    values = [_value(value) for value in parsed.sweep_iterator(transformer=_identity)]
+        raise _no_axis(text)
     if isinstance(sweep, RangeSweep):
-        values = [_without_error(value, sweep) for value in values]
+        _check_length(key, text, sweep)
+        numbers = parsed.sweep_iterator(transformer=_identity)  # in another order if shuffled
+        values = [_without_error(_value(each), sweep) for each in numbers]
+        return Override(text, key, values, is_axis=True)
+    values = []
+    for each in parsed.sweep_iterator(transformer=_identity):
+        if isinstance(each, RangeSweep):
+            _check_length(key, text, each)
+            values += [_without_error(_value(number), each) for number in each.range()]
+        elif isinstance(each, Sweep | Glob):
+            raise _no_axis(text)
+        else:
+            values.append(_value(each))
     return Override(text, key, values, is_axis=True)
+
+
+def _no_axis(text: str) -> InputError:
+    expected = "a,b,c, choice(a,b,c) or range(start,stop,step)"
+    return InputError(Problem(f"cannot make an axis of {text!r}", given=text, expected=expected))
+
+
+def _check_length(key: str, text: str, sweep: "RangeSweep") -> None:
+    """Rejects a range that is too long, before it is expanded."""
+    length = range_length(sweep.start, sweep.stop, sweep.step)
+    check_axis(key, length, f"override {_short(text)}", text)
 
 
 def _short(text: str, plain: bool = False) -> str:

@@ -1,7 +1,7 @@
 """Interfaces of activations, norms and positions. Axes: B, T, H, K, D; Q queries; S keys."""
 
 from abc import ABC, abstractmethod
-from typing import ClassVar, Protocol
+from typing import ClassVar
 
 import torch
 from jaxtyping import Bool, Float
@@ -74,16 +74,6 @@ class Pointwise(AttentionActivation):
         Args:
             scores: The scores.
             length: The number of keys visible to each query (n).
-        """
-
-
-class NormClass(Protocol):
-    """Creates a norm over a last axis of some width."""
-
-    def __call__(self, width: int, bias: bool) -> nn.Module:
-        """The norm; if ``bias`` is False, it must not have a bias.
-
-        To be used with ``norm_eps``, it also has to take ``eps: float``.
         """
 
 

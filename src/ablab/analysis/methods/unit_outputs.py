@@ -55,10 +55,6 @@ class Outputs:
     units: tuple[Unit, ...]
     values: NDArray[np.float64]
 
-    def by_unit(self, columns: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Sums over the columns of each unit, (…, C) to (…, U)."""
-        return sum_by_unit(self.units, columns)
-
 
 def sum_by_unit(units: Sequence[Unit], columns: NDArray[np.float64]) -> NDArray[np.float64]:
     """Sums over the columns of each unit, (…, C) to (…, U)."""

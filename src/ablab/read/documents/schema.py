@@ -62,7 +62,7 @@ def schema_text(document: Document) -> str:
 
 def _effects(definitions: Definitions) -> Schema:
     made = definitions.of_class(Effects)
-    about = "The experiment, as it was named on the command line."
+    about = "The experiment, as it was named on the command line; of a YAML file, the name in it."
     fields = {**_head(EFFECTS, about), **made["properties"]}
     text = f"{made['description']} What `ablab effects EXPERIMENT --json` prints. {_COMPATIBLE}"
     return _document(EFFECTS, text, fields)
