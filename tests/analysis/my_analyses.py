@@ -117,3 +117,10 @@ def beside_last(subject, settings):
     distance = float((own - other).detach().double().square().sum())
     step = -1.0 if last.step is None else float(last.step)
     return Finding({"step": step, "asked": float(asked), "distance": distance})
+
+
+@analysis("trained_only", question="What does training change?", inputs=["model"], cost="nothing")
+def trained_only(subject, settings):
+    if subject.step in (0, None):
+        raise DoesNotApplyError("the model is not trained")
+    return Finding({"step": float(subject.step)})

@@ -6,7 +6,11 @@ import torch
 import ablab
 from ablab.analysis.examine import examine_unit
 from ablab.analysis.request import make_request
+from ablab.analysis.stored import shown_findings
 from ablab.analysis.units import make_units
+from ablab.config import InputError
+from ablab.store import Store
+from ablab.store.metrics import experiment_runs
 from tests.analysis import my_analyses
 from tests.analysis.test_analyze import ASKED
 from tests.store.makers import train
@@ -71,3 +75,34 @@ def test_a_model_from_elsewhere_is_its_own_last():
     model.embedding = torch.nn.Embedding(2, 2)
     found = ablab.analyze(model, OWN)
     assert found.scalars["value"].to_list() == [-1, 1, 0]
+
+
+def test_an_experiment_sees_its_runs_up_to_its_own_steps(tmp_path, counted):
+    made = train(ASKED_ONCE, tmp_path / "lab", compile="off")
+    longer = ASKED_ONCE | {"name": "longer", "train": ASKED_ONCE["train"] | {"steps": 12}}
+    train(longer, tmp_path / "lab", compile="off")
+    name, store = ASKED_ONCE["name"], tmp_path / "lab"
+    found = ablab.analyze(name, OWN, store=store)
+    assert set(values(found, "step").values()) == {8} and max(values(found, "step")) == 8
+    assert set(values(ablab.analyze(name, OWN, steps="last", store=store), "step")) == {0, 8}
+    with pytest.raises(InputError, match="no snapshot of step 12"):
+        ablab.analyze(name, OWN, steps=[12], store=store)
+    opened, before = Store(store), len(counted)
+    first, second = (opened.experiment(each) for each in (name, "longer"))
+    (shown,) = shown_findings(opened, experiment_runs(opened, first))
+    assert set(values(shown.found, "step").values()) == {8}
+    assert set(values(ablab.analyze("longer", OWN, store=store), "step").values()) == {12}
+    assert len(counted) > before
+    # What was found beside the model of step 12 says nothing of an experiment of 8 steps.
+    assert shown_findings(opened, experiment_runs(opened, first)) == []
+    (shown,) = shown_findings(opened, experiment_runs(opened, second))
+    assert set(values(shown.found, "step").values()) == {12}
+    assert made.runs[0].run == experiment_runs(opened, second)[0].run
+
+
+def test_an_analysis_of_ones_own_may_refuse_some_models(tmp_path):
+    train(ASKED_ONCE, tmp_path / "lab", compile="off")
+    own = "tests.analysis.my_analyses:trained_only"
+    found = ablab.analyze(ASKED_ONCE["name"], own, steps=[0, 2, 8], store=tmp_path / "lab")
+    rows = found.scalars.filter(name=f"analysis/{own}/step").select("step", "value")
+    assert dict(rows.iter_rows()) == {2: 2, 8: 8}

@@ -38,7 +38,18 @@ def test_hydras_grammar(text, value, is_axis):
 
 @pytest.mark.parametrize(
     "text",
-    ["", "model.d_model", "=3", "x=[1", "+x=1", "~x", "x@y=1", "x=interval(0,1)", "x=1,interval(0,1)", "x=glob(*)"],
+    [
+        "",
+        "model.d_model",
+        "=3",
+        "x=[1",
+        "+x=1",
+        "~x",
+        "x@y=1",
+        "x=interval(0,1)",
+        "x=1,interval(0,1)",
+        "x=glob(*)",
+    ],
 )
 def test_what_is_not_an_override_is_an_error(text):
     with pytest.raises(InputError):

@@ -97,6 +97,11 @@ class Analysis:
     directions: Mapping[str, Direction] = field(default_factory=dict)
     edition: int = 1
 
+    @property
+    def is_shipped(self) -> bool:
+        """Whether it is one of ablab's own, rather than a user's, which has an import path."""
+        return ":" not in self.name
+
     def finding(self, subject: Subject, settings: Config) -> Finding:
         """The finding for a subject; scalars that rounding moved out of their range are at its end.
 

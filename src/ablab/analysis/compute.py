@@ -155,6 +155,7 @@ class Computation:
         spec = {
             "store": str(self._store.path.absolute()),
             "runs": [run.id for run in self._chosen.runs],
+            "lasts": [run.record.step for run in self._chosen.runs],
             "steps": [list(own) for own in self._chosen.steps],
             "analyses": [
                 [each.analysis.name, each.settings.model_dump(mode="json"), vars(each.probing)]

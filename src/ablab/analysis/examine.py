@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from torch import nn
 
 from ablab.analysis.analysis import ReturnedError
-from ablab.analysis.finding import DOES_NOT_APPLY, Finding
+from ablab.analysis.finding import DOES_NOT_APPLY, LAST_STEP, Finding
 from ablab.analysis.loaded import LoadedModels
 from ablab.analysis.request import Request
 from ablab.analysis.subject import DoesNotApplyError, Probing, Subject, Together, evaluating
@@ -107,7 +107,7 @@ class LastSubject:
         """The model as a subject, the same one each time."""
         if self._subject is None:
             step = last_step(self._run)
-            has_snapshot = step in self._run.snapshots
+            has_snapshot = step in self._run.snapshots  # step 0 may have none
             model = self._run.model(step) if has_snapshot else self._run.initial_model().eval()
             together = Together([model], self._task, self._probing, self._beside)
             self._subject = Subject(model, self._task, self._run.id, step, together)
@@ -149,44 +149,41 @@ def examine_unit(
             subject = Subject(models[place], task, run.id, step, together, place, at_last)
             for request in requests:
                 if wanted(run.id, step, request):
-                    key = request.key_of(run)
-                    yield _found(request, key, subject, run.id, step, without)
+                    yield _found(request, subject, run, step, without)
             if together.passes is not None:
                 together.passes.forget(place)
 
 
 def _found(
     request: Request,
-    key: str,
     subject: Subject,
-    run: str,
+    run: StoredRun,
     step: int,
     without: _Without,
 ) -> StoredFinding | Failure:
-    if request.name in without.wrong:
-        return Failure(run, step, request.name, without.wrong[request.name], "", left_out=True)
-    if request.name not in without.not_applicable:
+    name, key = request.name, request.key_of(run)
+    if name in without.wrong:
+        return Failure(run.id, step, name, without.wrong[name], "", left_out=True)
+    reason = without.not_applicable.get(name)
+    if reason is None:
         try:
             found = examine(request, subject)
         except DoesNotApplyError as error:
-            without.not_applicable[request.name] = str(error)
+            reason = str(error)
+            if request.analysis.is_shipped:  # one of a user may refuse some models only
+                without.not_applicable[name] = reason
         except ReturnedError as error:
-            without.wrong[request.name] = f"it {error.what}"
-            return Failure(run, step, request.name, without.wrong[request.name], "")
+            without.wrong[name] = f"it {error.what}"
+            return Failure(run.id, step, name, without.wrong[name], "")
         except InputError:  # the same for all models: the settings do not fit
             raise
         except Exception as error:  # of a user's function, or of one model with odd weights
             text = f"{type(error).__name__}: {error}"
-            return Failure(run, step, request.name, text, traceback.format_exc())
+            return Failure(run.id, step, name, text, traceback.format_exc())
         else:
+            looks = "last_model" in request.analysis.inputs
+            about = {LAST_STEP: last_step(run)} if looks else {}
             return StoredFinding(
-                run,
-                step,
-                request.name,
-                key,
-                found.scalars,
-                found.tables,
-                found.arrays,
+                run.id, step, name, key, found.scalars, found.tables, found.arrays, about
             )
-    about = {DOES_NOT_APPLY: without.not_applicable[request.name]}
-    return StoredFinding(run, step, request.name, key, {}, about=about)
+    return StoredFinding(run.id, step, name, key, {}, about={DOES_NOT_APPLY: reason})

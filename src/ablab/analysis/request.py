@@ -63,7 +63,7 @@ class Request:
             known["probe"] = [self.probing.samples, self.probing.seed]
         if last_step is not None:
             known["last_step"] = last_step
-        if ":" in own.name:
+        if not own.is_shipped:
             known["source"] = str(source_digest(own.examine))
         return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:12]
 

@@ -7,7 +7,14 @@ from typing import Any
 from pydantic import Field
 
 from ablab.analysis.figures import AnalysisFigure, figure_from_data
-from ablab.analysis.finding import DOES_NOT_APPLY, Finding, Findings, ModelFinding, joined
+from ablab.analysis.finding import (
+    DOES_NOT_APPLY,
+    LAST_STEP,
+    Finding,
+    Findings,
+    ModelFinding,
+    joined,
+)
 from ablab.config import Config
 from ablab.store.findings import StoredFinding, list_findings, read_finding, recorded_analyses
 from ablab.store.store import RunRecord, Store
@@ -52,7 +59,8 @@ def shown_findings(store: Store, runs: Sequence[RunRecord]) -> list[ShownFinding
     records = {each.run: each for each in runs}
     by_name: dict[str, list[StoredFinding]] = {}
     for each in list_findings(store, records):
-        if each.step <= records[each.run].step:
+        last = records[each.run].step
+        if each.step <= last and each.about.get(LAST_STEP, 0) <= last:
             by_name.setdefault(each.name, []).append(each)
     recorded = recorded_analyses(store) if by_name else {}
     return [

@@ -79,7 +79,7 @@ def chosen_steps(run: StoredRun, wanted: str | Sequence[int]) -> list[int]:
     Raises:
         InputError: A step has no snapshot, or no step is chosen.
     """
-    snapshots = run.snapshots
+    snapshots = kept_steps(run)
     chosen: list[int]
     if wanted == "all":
         chosen = snapshots
@@ -106,9 +106,14 @@ def chosen_steps(run: StoredRun, wanted: str | Sequence[int]) -> list[int]:
     return sorted({0, *chosen})
 
 
+def kept_steps(run: StoredRun) -> list[int]:
+    """The steps of a run that have a snapshot, up to the last step in the run's experiment."""
+    return [step for step in run.snapshots if step <= run.record.step]
+
+
 def last_step(run: StoredRun) -> int:
-    """The last step of a run that has a snapshot; 0 if none has."""
-    return max(run.snapshots, default=0)
+    """The last step of a run, in its experiment, that has a snapshot; 0 if none has."""
+    return max(kept_steps(run), default=0)
 
 
 def _numbers(text: str, between: str) -> list[int]:

@@ -10,7 +10,7 @@ import json
 import os
 import sys
 import threading
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from ablab.analysis.request import make_request
@@ -47,7 +47,11 @@ def main() -> None:
             os._exit(1)
 
     store = Store(data["store"])
-    runs = [StoredRun(store, each) for each in store.run_records(data["runs"])]
+    records = store.run_records(data["runs"])
+    runs = [  # up to the last step in the experiment that is analyzed
+        StoredRun(store, replace(each, step=last))
+        for each, last in zip(records, data["lasts"], strict=True)
+    ]
     requests = [
         make_request(name, settings, Probing(**probing))
         for name, settings, probing in data["analyses"]
