@@ -189,7 +189,7 @@ def test_values_of_partners(samples):
 
 def test_partners_are_others_of_the_same_class():
     classes = np.array([0, 1, 0, 2, 1, 0, 0])
-    found = partners(classes, np.random.default_rng(0))
+    found = partners(classes, np.ones(len(classes)), np.random.default_rng(0))
     assert found[3] == -1
     own = np.array([0, 1, 2, 4, 5, 6])
     assert (classes[found[own]] == classes[own]).all() and (found[own] != own).all()

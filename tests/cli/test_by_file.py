@@ -72,3 +72,43 @@ def test_a_file_that_is_damaged_or_not_stored_is_told(lab):
         code, out, err = run_command("effects", str(lab / target), "--store", str(lab / "lab"))
         assert (code, out) == (2, "") and expected in err
         assert "Traceback" not in err
+
+
+def test_expectations_of_a_file_are_listed_by_its_name(lab):
+    store = ("--store", str(lab / "lab"))
+    sentence = "final(eval_loss) falls with model.n_heads"
+    code, _, err = run_command("expect", "widths", sentence, *store)
+    assert code == 0, err
+    code, out, err = run_command("expect", str(lab / "heads.yaml"), *store)
+    assert code == 0 and "final(eval_loss)" in out, err
+
+
+def test_runs_of_a_file_as_an_option(lab):
+    store = ("--store", str(lab / "lab"), "--json")
+    found = [
+        run_command("runs", *arguments, *store)[1]
+        for arguments in (("--experiment", str(lab / "heads.yaml")), ("widths",))
+    ]
+    assert found[0] == found[1] != ""
+
+
+LONG = "x" * 300
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("read", f"{LONG}.yaml"),
+        ("unpack", f"{LONG}.zip"),
+        ("new", LONG),
+        ("new", "z", "--task", f"{LONG}.py"),
+        ("claims", "digit-addition-last", "--write", f"{LONG}.md"),
+    ],
+    ids=lambda each: each[0],
+)
+def test_paths_that_cannot_be_looked_up_are_told(lab, tmp_path, monkeypatch, arguments):
+    monkeypatch.chdir(tmp_path)
+    store = () if arguments[0] == "new" else ("--store", str(lab / "lab"))
+    code, _, err = run_command(*arguments, *store)
+    assert code == 2 and "Traceback" not in err
+    assert not list(tmp_path.iterdir())

@@ -73,3 +73,9 @@ def test_no_process_takes_what_another_one_is_compiling():
 def test_what_compiles_nothing_keeps_its_order():
     eager = [("a", 9.0, 0.0), ("a", 9.0, 0.0), ("b", 8.0, 0.0)]
     assert staggered(eager, 2) == "aab"
+
+
+def test_what_is_done_already_blocks_nothing():
+    done = [("a", 0.0, 20.0), ("b", 0.0, 20.0)]
+    left = [("a", 30.0, 20.0)] * 3 + [("b", 30.0, 20.0)] * 3
+    assert staggered(done + left, 2) == "abaabb" + "ab"

@@ -8,7 +8,7 @@ import torch
 
 from ablab.config import InputError
 from ablab.experiments import experiment
-from ablab.model.forward import Forward, Noise
+from ablab.model.forward import Forward, Noise, NoiseCounter
 from ablab.model.interventions import replace, sites, watch
 from ablab.train.method import SOLO, STACK, Method
 from ablab.train.stack import Stack
@@ -82,7 +82,9 @@ def test_a_copy_has_a_pass_of_its_own():
     model = asked("Encoder", p=0.5).variants[0].model(0)
     words = torch.zeros(2, 100, dtype=torch.int16) - 32768  # every entry is dropped
     copied = copy.deepcopy(model)
-    logits = copied(TOKENS, Forward(noise=Noise(words)))
+    counter = NoiseCounter()
+    copied(TOKENS[:1], Forward(noise=counter))
+    logits = copied(TOKENS, Forward(noise=Noise(words, counter.sizes)))
     torch.testing.assert_close(logits, model.module.out.bias.expand_as(logits))
 
 

@@ -302,3 +302,19 @@ def test_a_damaged_decision_is_named(tmp_path):
         connection.execute('UPDATE rungs SET about = \'{"outcome": "won"}\' WHERE variant = 1')
     with pytest.raises(StoreError, match="a rung of halving is damaged"):
         rung_decisions(store, record.id)
+
+
+def test_a_value_that_is_not_finite_is_the_worst(tmp_path):
+    def with_infinities(keys, seed, steps):
+        curve = slow(keys, seed, steps) / (1 if keys["model.d_model"] == 8 else 2)
+        broken = keys["model.d_model"] == 32 or (keys["model.d_model"] == 16 and seed < 2)
+        return np.where((steps == 600) & broken, np.inf, curve)
+
+    store, record = planted(tmp_path, with_infinities)
+    found = {each.variant: each for each in judge_rung(store, record)}
+    assert [found[place].outcome for place in range(4)] == [
+        "goes on",
+        "paused",
+        "paused",
+        "goes on",
+    ]

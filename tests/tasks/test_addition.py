@@ -107,3 +107,20 @@ def test_the_example_in_its_documentation():
     found = doctest.testmod(ablab.tasks.addition)
     assert found.attempted > 0
     assert found.failed == 0
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_losses_of_digits_are_not_rounded_to_half_precision(dtype):
+    task = Addition(AdditionConfig(n_digits=2, target="all"))
+    batch = task.held_out(64)
+    tokens, targets = torch.from_numpy(batch.tokens), torch.from_numpy(batch.targets)
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(*targets.shape, task.config.vocab_size, generator=generator).to(dtype)
+    found = task.measures(logits, tokens, targets)
+    expected = torch.nn.functional.cross_entropy(
+        logits.double().transpose(1, 2), targets, reduction="none"
+    ).mean(0)
+    for place, digit in enumerate(task.config.digits):
+        assert found[f"loss/digit_{digit}"].item() == pytest.approx(
+            expected[place].item(), abs=1e-5
+        )

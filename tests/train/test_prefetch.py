@@ -26,7 +26,7 @@ def runs_of(count=3, **settings):
 def prefetchers(runs):
     """One that draws beside training, and one that does not."""
     stack = Stack(runs, None, CPU, STACK)
-    sizes = stack.objective.noise_sizes(runs[0].task.input_length, CPU)
+    sizes = stack.objective.noise_sizes
     task = make_task(runs[0])
     return [
         Prefetcher(runs, task, stack.optimizer, sizes, stack.theta, beside=beside)
@@ -164,7 +164,7 @@ def test_a_stack_whose_batches_are_drawn_beside_it_trains_as_any_other(monkeypat
     monkeypatch.setattr("ablab.train.prefetch._DRAW_BYTES_BESIDE", 30_000)
     runs = runs_of(2, lr=0.3, recover=RECOVER, model=DROPOUT)
     beside, plain = Stack(runs, None, CPU, STACK), Stack(runs, None, CPU, STACK)
-    sizes = beside.objective.noise_sizes(runs[0].task.input_length, CPU)
+    sizes = beside.objective.noise_sizes
     beside._prefetcher = Prefetcher(
         runs, beside.task, beside.optimizer, sizes, beside.theta, beside=True
     )

@@ -25,12 +25,14 @@ class Replacement:
             Head 2 of ``blocks.0.attn.z``, (B, T, H, K), is ``((2, 2),)``; what position 3 sees of
             position 1 in ``blocks.0.attn.pattern``, (B, H, T, T), is ``((2, 3), (3, 1))``.
         seed: The seed of ``resample``.
+        weights: The weights of the samples in ``mean``, (B,); none for equal ones.
     """
 
     site: str
     how: How = "mean"
     at: tuple[tuple[int, int | tuple[int, ...]], ...] = ()
     seed: int = 0
+    weights: tuple[float, ...] = ()
 
     def apply(self, x: Tensor) -> Tensor:
         """The tensor at the site with the part replaced.
@@ -62,6 +64,10 @@ class Replacement:
         """What a tensor (B, …) is replaced by."""
         if self.how == "zero":
             return torch.zeros_like(x)
+        if self.how == "mean" and self.weights:
+            weights = torch.tensor(self.weights, dtype=torch.float64)
+            mean: Tensor = torch.tensordot(weights / weights.sum(), x.double(), dims=1)
+            return mean.to(x.dtype).expand_as(x)
         if self.how == "mean":
             return x.mean(0, keepdim=True).expand_as(x)
         order = torch.Generator().manual_seed(self.seed)

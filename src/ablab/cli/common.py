@@ -110,16 +110,19 @@ break_leases_option = click.option(
 )
 
 
-def _stored_name(_: click.Context, __: click.Parameter, value: Any) -> Any:
-    """Names instead of files: that of an experiment is in its YAML file, or is the file's own."""
+def stored_name(_: click.Context, __: click.Parameter, value: Any) -> Any:
+    """Names of stored experiments instead of YAML files; the callback of a parameter."""
     if isinstance(value, tuple):
-        return tuple(map(_name_in, value))
-    return value if value is None else _name_in(value)
+        return tuple(map(name_in, value))
+    return value if value is None else name_in(value)
 
 
-def _name_in(target: str) -> str:
+def name_in(target: str) -> str:
+    """The name of the experiment in a YAML file, which may be the file's own; else the target."""
+    from ablab.config import is_file
+
     path = Path(target)
-    if path.suffix not in (".yaml", ".yml") or not path.is_file():
+    if path.suffix not in (".yaml", ".yml") or not is_file(path):
         return target
     from ablab.experiments.source import read_source
 
@@ -133,7 +136,7 @@ def stored_argument(name: str, **options: Any) -> Callable[[F], F]:
         name: The argument.
         options: What :func:`click.argument` takes.
     """
-    return click.argument(name, callback=_stored_name, **options)
+    return click.argument(name, callback=stored_name, **options)
 
 
 def execution_options(function: F) -> F:

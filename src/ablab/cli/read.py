@@ -9,6 +9,7 @@ import click
 from ablab.cli.common import (
     echo,
     json_option,
+    name_in,
     print_json,
     print_table,
     progress,
@@ -193,7 +194,8 @@ def expect(
     overrides = [each for each in arguments if _OVERRIDE.match(each)]
     sentences = [each for each in arguments if not _OVERRIDE.match(each)]
     parsed = _parsed(sentences, claim, confidence)
-    record = _stored(store, experiment) if not overrides else None
+    # What is expected of a file is expected of its definition; what was, is listed by name.
+    record = None if overrides else _stored(store, experiment if parsed else name_in(experiment))
     if record is None:
         asked = make(experiment, *overrides).resolve()
         if is_to_tune(asked.definition):

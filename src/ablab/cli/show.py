@@ -19,6 +19,7 @@ from ablab.cli.common import (
     say,
     store_option,
     stored_argument,
+    stored_name,
 )
 
 
@@ -82,7 +83,7 @@ _PAGE = 1_000  # runs that are listed by default
 
 @click.command()
 @stored_argument("name", required=False, metavar="[EXPERIMENT]")
-@click.option("--experiment", metavar="NAME", help="The same as EXPERIMENT.")
+@click.option("--experiment", metavar="NAME", callback=stored_name, help="The same as EXPERIMENT.")
 @click.option(
     "--limit",
     type=click.IntRange(min=1),

@@ -23,7 +23,7 @@
 
 from ablab.config.base import Config, Neutral, NotInIdentity, identity_of
 from ablab.config.descriptions import field_descriptions
-from ablab.config.errors import InputError, Problem, is_file, nearest
+from ablab.config.errors import InputError, Problem, check_path, is_file, nearest
 from ablab.config.patterns import match_names
 from ablab.config.progress import doing, ticking
 from ablab.config.registry import Registry, load_object
@@ -41,6 +41,7 @@ __all__ = [
     "Registry",
     "SourceDigest",
     "Variants",
+    "check_path",
     "component_source",
     "counted",
     "doing",

@@ -3,6 +3,7 @@
 import difflib
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -84,3 +85,19 @@ def shortened(text: str) -> str:
 def _show(value: Any) -> str:
     text = repr(value) if isinstance(value, str) else str(value)
     return text if len(text) <= 200 else text[:200] + " …"
+
+
+def check_path(path: Path) -> None:
+    """Rejects a path that cannot be looked up, whether or not there is something.
+
+    Raises:
+        InputError: It is too long or invalid, or a folder does not allow it.
+    """
+    try:
+        with suppress(FileNotFoundError, NotADirectoryError):
+            path.stat()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise InputError(
+            Problem(f"cannot look up this path ({reason})", given=str(path))
+        ) from error

@@ -95,8 +95,8 @@ def _tokens(trace: Trace, call: Call, shown: Tensor, padding: int | None) -> Fau
     seen = (shown & later).any(-2).any(1)[:, 1:-1]  # (B, T - 2): key j is shown to a later query
     keys = trace.tokens[:, 1:-1]
     partly = (~seen).any(1) & seen.any(1)
-    if not partly.any():
-        return None
+    if not partly.any() or (len(seen) > 1 and bool((seen == seen[:1]).all())):
+        return None  # the same keys in all samples: a mask of positions
     hidden = set(keys[partly][~seen[partly]].tolist())
     visible = set(keys[partly][seen[partly]].tolist())
     if hidden & visible or hidden == {padding}:

@@ -81,9 +81,10 @@ def stagger(
         workers: The number of processes.
 
     Returns:
-        The items by their places.
+        The items by their places; those that take no time last.
     """
-    left, free = list(range(len(seconds))), [0.0] * workers
+    left = [place for place, each in enumerate(seconds) if each]
+    free = [0.0] * workers
     compiled: dict[Hashable, float] = {}
     found = []
     while left:
@@ -96,7 +97,7 @@ def stagger(
         program, compiling = programs[place]
         compiled.setdefault(program, now + compiling)
         heapq.heapreplace(free, now + seconds[place])
-    return found
+    return [*found, *(place for place, each in enumerate(seconds) if not each)]
 
 
 def _splits(items: Sequence[WorkItem]) -> Iterator[list[WorkItem]]:

@@ -144,7 +144,7 @@ def _by_rungs(
     rungs = halving.steps(min(variant.parts.train.steps for variant in asked.variants))
     trained = 0
     while True:
-        rung = _due(asked, store, rungs)
+        rung = _due(asked, store, rungs, options.retry)
         done = yield asked, store, replace(options, until=rung)
         store = done.store
         trained = max(trained, done.trained)  # no rung has more runs left than the one before
@@ -160,15 +160,17 @@ def _by_rungs(
         reporter.message(found.why)
 
 
-def _due(asked: Experiment, store: Store | str | Path, rungs: Sequence[int]) -> int | None:
+def _due(
+    asked: Experiment, store: Store | str | Path, rungs: Sequence[int], retry: bool
+) -> int | None:
     """The first rung of which something is left to train or to decide; None if there is none."""
     if isinstance(store, Store):
-        return due_rung(store, as_stored(asked, store).digest, rungs)
+        return due_rung(store, as_stored(asked, store).digest, rungs, retry)
     if not (Path(store) / "index.sqlite").is_file():
         return min(rungs, default=None)
     opened = Store(store)
     try:
-        return due_rung(opened, as_stored(asked, opened).digest, rungs)
+        return due_rung(opened, as_stored(asked, opened).digest, rungs, retry)
     finally:
         opened.close()
 

@@ -28,7 +28,7 @@ from ablab.experiments.trials import (
     tuned_experiment,
 )
 from ablab.experiments.tuned_cells import is_to_tune
-from ablab.experiments.tuning import SUFFIX
+from ablab.store.known_runs import as_stored
 from ablab.store.store import ExperimentRecord, Store
 from ablab.tasks.config import Direction
 
@@ -140,10 +140,11 @@ def _tuning(
     """
     tuning, directions = asked_tuning(asked), check_measure(asked)
     check_search(tuning)
+    retried: set[str] | None = None
     if options.retry:
         planning_device(options)
         with_capacity(options)  # what is wrong is said before anything is written
-        _retry_failed(asked, store)
+        retried = set()
     options = replace(options, retry=False)
     trials: list[list[Settings]] = [[] for _ in asked.variants]
     scores: list[list[float]] = [[] for _ in asked.variants]
@@ -159,6 +160,8 @@ def _tuning(
             f"{counted(tuning.seeds, 'seed')}"
         )
         made = trial_experiment(asked, trials)
+        if retried is not None:
+            _retry_failed(made.experiment, store, retried)
         done = yield from in_rounds(made.experiment, store, options, reporter, readers.following)
         trained += done.trained
         done = replace(done, trained=trained)
@@ -203,17 +206,24 @@ def _lower(value: float | None, better: Direction) -> float:
     return value if better == "lower" else -value
 
 
-def _retry_failed(asked: Experiment, store: Store | str | Path) -> None:
-    """Marks failed trials to be trained again; those that diverged would diverge again."""
+def _retry_failed(trials: Experiment, store: Store | str | Path, before: set[str]) -> None:
+    """Marks failed trials to be trained again; those that diverged would diverge again.
+
+    Args:
+        trials: The experiment of the trials so far.
+        store: The store, which need not exist.
+        before: The runs that were marked before, which is changed: a run is marked once.
+    """
     path = store.path if isinstance(store, Store) else Path(store)
     if not (path / "index.sqlite").is_file():
         return
     opened = store if isinstance(store, Store) else Store(path)
     try:
-        name = asked.name + SUFFIX
-        known = [each for each in opened.experiments() if each.name == name]
-        for record in known[-1:]:
-            opened.retry(run.run for run in opened.runs(record) if run.status == "failed")
+        own = {run.id for run in as_stored(trials, opened).runs} - before
+        failed = [run for run in opened.run_records(sorted(opened.known(own)))
+                  if run.status == "failed"]  # fmt: skip
+        opened.retry(run.run for run in failed)
+        before |= {run.run for run in failed}
     finally:
         if opened is not store:
             opened.close()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ruamel.yaml import YAML
 
-from ablab.config import InputError, Problem
+from ablab.config import InputError, Problem, check_path
 from ablab.config.files import write_text_atomically
 from ablab.experiments.header import NAME_RULE, is_name
 
@@ -46,6 +46,7 @@ def new_experiment(name: str, task_file: Path | None = None) -> list[Path]:
             test: "test_task.py.txt",
         }
     for each in contents:
+        check_path(each)
         if each.exists():
             raise InputError(
                 Problem(f"{each} exists already", given=str(each), expected="a new name")
@@ -90,6 +91,7 @@ def _task_words(file: Path) -> dict[str, str]:
         if keyword.iskeyword(name):
             expected = f"another name, such as my_{file.name}"
         raise _unusable("a class cannot be named after this file", file, expected)
+    check_path(file)
     if not file.exists() and _hides(module):
         raise _unusable(
             f"{file} would hide the module {module}, or be hidden by it",

@@ -6,7 +6,7 @@ V vocabulary.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -14,6 +14,7 @@ from jaxtyping import Float, Int, Int16
 from torch import Tensor
 from torch.nn import functional as F
 
+from ablab.config import InputError, Problem
 from ablab.model import flex
 from ablab.model.flex import Terms
 
@@ -100,29 +101,50 @@ class Noise:
 
     Args:
         words: Uniform 16-bit words, (B, N), where N is the number that a sample needs.
+        sizes: How many of them each mask takes per sample, in order (:class:`NoiseCounter`).
     """
 
-    def __init__(self, words: Int16[Tensor, "B N"]) -> None:
+    def __init__(self, words: Int16[Tensor, "B N"], sizes: Sequence[int]) -> None:
         self._words = words
+        self._sizes = iter(sizes)
         self._used = 0
 
     def keep(self, shape: torch.Size, p: float) -> Tensor:
-        """A mask of shape (B, …), True with probability 1 - p, rounded to 1 / 65536."""
-        size = shape[1:].numel()
+        """A mask, True with probability 1 - p, rounded to 1 / 65536.
+
+        Args:
+            shape: Its shape: (B, …), or one with as many entries, such as (B T, D) or (T, B, D). A
+                shape without samples, such as (T, D), gets the words of the first sample.
+            p: The probability of dropping.
+
+        Raises:
+            InputError: The shape has another number of entries.
+        """
+        size = next(self._sizes, 0)
         cut = self._words[:, self._used : self._used + size]
         self._used += size
+        if size == shape.numel():
+            cut = cut[:1]
+        elif len(cut) * size != shape.numel():
+            raise InputError(
+                Problem(
+                    "dropout on a tensor whose size is not in proportion to the number of samples",
+                    given=f"shape {tuple(shape)}, of {len(cut)} samples",
+                    expected=f"{size} entries for each sample, as with a single one",
+                )
+            )
         return (cut >= dropout_threshold(p)).reshape(shape)
 
 
 class NoiseCounter(Noise):
-    """Counts the words that each mask needs per sample; its masks are all True."""
+    """Counts the words that each mask needs for a single sample; its masks are all True."""
 
     def __init__(self) -> None:
         self.sizes: list[int] = []
 
     def keep(self, shape: torch.Size, p: float) -> Tensor:
         """A mask of ones; appends the number of words to ``sizes``."""
-        self.sizes.append(shape[1:].numel())
+        self.sizes.append(shape.numel())
         return torch.ones((), dtype=torch.bool)
 
 

@@ -130,7 +130,7 @@ def draw(
     if sampling.temperature == 0:
         return logits.argmax(-1)
     device = logits.device
-    logits = logits.double().cpu() / sampling.temperature
+    logits = logits.cpu().double() / sampling.temperature
     if sampling.top_k is not None and sampling.top_k < logits.shape[-1]:
         least = logits.topk(sampling.top_k, dim=-1).values[:, -1:]
         logits = logits.masked_fill(logits < least, -torch.inf)

@@ -71,7 +71,8 @@ def watch(
     """The logits, and the tensors at every site that matches a pattern.
 
     The tensors are part of the computation graph, so ``torch.autograd.grad`` can differentiate with
-    respect to them.
+    respect to them. Of a module that is called several times, it is the tensor of the first call,
+    as for statistics; :func:`replace` changes all of them.
 
     Args:
         model: Any model that ablab has made.
@@ -88,7 +89,7 @@ def watch(
 
     def reader(name: str) -> Tap:
         def read(tensor: Tensor) -> Tensor:
-            seen[name] = tensor
+            seen.setdefault(name, tensor)
             return tensor
 
         return read

@@ -247,7 +247,9 @@ class _Judge:
         return self._sign * value
 
     def _values(self) -> dict[int, float]:
-        """The median of each variant, by its place; ``_WORST`` if half of its runs diverged.
+        """The median of each variant, by its place; ``_WORST`` if half of its runs are so bad.
+
+        That is, they diverged, or their value is not finite.
 
         A run that failed is left out, as that does not tell what the variant is worth.
         """
@@ -257,7 +259,9 @@ class _Judge:
             values = []
             for run in map(self.at_rung.run, some):
                 value = measured[run.run].value
-                if run.status == "diverged":
+                if run.status == "diverged" or (
+                    measured[run.run].broken and run.status != "failed"
+                ):
                     values.append(_WORST)
                 elif value is not None and run.status != "failed":
                     values.append(self._sign * value)

@@ -35,6 +35,7 @@ class Measured:
         value: The number; None for the other kinds.
         not_before: The last step at which it was looked for; None for the other kinds.
         reason: Why there is no number, or a remark about it.
+        broken: Whether there is none because what was measured is infinite or not a number.
 
     Raises:
         ValueError: It is of two kinds, has no reason for being none, or the number is not finite.
@@ -43,6 +44,7 @@ class Measured:
     value: float | None = None
     not_before: int | None = None
     reason: str | None = None
+    broken: bool = False
 
     def __post_init__(self) -> None:
         if self.value is not None and self.not_before is not None:

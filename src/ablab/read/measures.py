@@ -173,7 +173,7 @@ def _of_curve(
     """The measure of a run's curve, and of a second one if it is of two."""
     why = not_finite(curve, measure, end)
     if why is not None:
-        return Measured(reason=why)
+        return Measured(reason=why, broken=True)
     if measure.function == "final":
         return _final(curve, end)
     if reading is not None:
@@ -181,7 +181,8 @@ def _of_curve(
     if measure.function in _OF_TWO:
         if second is not None and not len(second.steps):
             name = measure.other or "train_loss"
-            return Measured(reason=f"{name} was not finite at step {second.bad[-1]:,}")
+            why = f"{name} was not finite at step {second.bad[-1]:,}"
+            return Measured(reason=why, broken=True)
         return _OF_TWO[measure.function](curve, second, measure)
     return _FUNCTIONS[measure.function](curve, measure)
 

@@ -1,9 +1,9 @@
 """Stored expectations, each with the time at which it was written."""
 
 import json
+import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from ablab.experiments.expectations import Expectation
 from ablab.store.store import ExperimentRecord, Store, timestamp
@@ -44,17 +44,17 @@ def stamp(
         rows = connection.execute(
             "SELECT id, expectation FROM expectations WHERE experiment = ?", (record.id,)
         )
-        known = {_claim(json.loads(row["expectation"])): row["id"] for row in rows}
+        known: dict[str, dict[str, int]] = {}  # the rows of each claim, by their text
+        for row in rows:
+            stored = known.setdefault(_claim(row["expectation"]), {})
+            stored[row["expectation"]] = row["id"]
         for each in expectations:
-            stored = known.get(_claim(each.as_data()))
-            if stored is not None:
-                if each.after_results:  # which its author says now
-                    connection.execute(
-                        "UPDATE expectations SET expectation = ? WHERE id = ?",
-                        (json.dumps(each.as_data(), sort_keys=True), stored),
-                    )
-                continue
             text = json.dumps(each.as_data(), sort_keys=True)
+            stored = known.setdefault(_claim(text), {})
+            if stored:
+                if each.after_results:  # which its author says now
+                    _say_late(connection, stored, text)
+                continue
             before = connection.execute(
                 """SELECT e.written, e.seen, e.runs
                    FROM expectations e JOIN experiments x ON x.id = e.experiment
@@ -78,13 +78,46 @@ def stamp(
             )
             if cursor.rowcount:
                 new.append(made)
+                stored[text] = int(cursor.lastrowid or 0)
     return new
 
 
-def _claim(data: dict[str, Any]) -> str:
-    """What is expected, without whether it was late, as a repeated experiment says."""
-    claim = {key: value for key, value in data.items() if key != "after_results"}
-    return json.dumps(claim, sort_keys=True)
+def _say_late(connection: sqlite3.Connection, stored: dict[str, int], text: str) -> None:
+    """Leaves one row of a claim, whose text says that it was written after results.
+
+    Args:
+        connection: The index.
+        stored: The rows of the claim by their text; is changed.
+        text: The text.
+    """
+    remaining = stored.get(text, min(stored.values()))
+    for other in set(stored.values()) - {remaining}:
+        connection.execute("DELETE FROM expectations WHERE id = ?", (other,))
+    if text not in stored:
+        connection.execute(
+            "UPDATE expectations SET expectation = ? WHERE id = ?", (text, remaining)
+        )
+    stored.clear()
+    stored[text] = remaining
+
+
+def _claim(expectation: str) -> str:
+    """What is expected, without whether it was late, as a repeated experiment says.
+
+    Args:
+        expectation: An expectation as JSON.
+    """
+    data = json.loads(expectation)
+    return json.dumps({key: data[key] for key in data if key != "after_results"}, sort_keys=True)
+
+
+def new_claims(
+    connection: sqlite3.Connection, experiment: int, rows: Sequence[sqlite3.Row]
+) -> list[sqlite3.Row]:
+    """Those rows of another store's expectations whose claim an experiment does not have."""
+    query = "SELECT expectation FROM expectations WHERE experiment = ?"
+    known = {_claim(row[0]) for row in connection.execute(query, (experiment,))}
+    return [row for row in rows if _claim(row["expectation"]) not in known]
 
 
 def stamped(store: Store, record: ExperimentRecord) -> list[Stamped]:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from ablab.config import InputError, Problem
+from ablab.config import InputError, Problem, check_path
 from ablab.config.files import PARTIAL, write_atomically
 from ablab.experiments.tuned_cells import digest_of_trials
 from ablab.store.artifacts import check_space
@@ -156,6 +156,7 @@ def _temporary_folder(path: Path) -> Iterator[Path]:
 @contextmanager
 def _opened(path: Path, beside: Path) -> Iterator[Store]:
     """A pack, extracted beside a store, or another store; opened for reading."""
+    check_path(path)
     if path.is_dir():
         store = Store(path, write=False)
         try:

@@ -5,6 +5,7 @@ run is a stopped one: the step is in its row as a member, and the reason is that
 """
 
 import json
+import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
@@ -92,6 +93,18 @@ def _decision(row: Any) -> RungDecision:
     return found
 
 
+def decides_otherwise(
+    connection: sqlite3.Connection, experiment: int, theirs: Sequence[RungDecision]
+) -> bool:
+    """Whether an index has other decisions about some variant at some rung than another store."""
+    outcomes = {(each.rung, each.variant): each.outcome for each in theirs}
+    rows = connection.execute("SELECT * FROM rungs WHERE experiment = ?", (experiment,))
+    own = [_decision(row) for row in rows]
+    return any(
+        outcomes.get((each.rung, each.variant), each.outcome) != each.outcome for each in own
+    )
+
+
 def decide_rung(
     store: Store, record: ExperimentRecord, decisions: Sequence[RungDecision]
 ) -> list[RungDecision]:
@@ -144,13 +157,14 @@ def _pause(connection: Any, record: ExperimentRecord) -> None:
     )
 
 
-def due_rung(store: Store, digest: str, rungs: Sequence[int]) -> int | None:
+def due_rung(store: Store, digest: str, rungs: Sequence[int], retry: bool = False) -> int | None:
     """The first rung of which something is left to train or to decide; None if there is none.
 
     Args:
         store: The store.
         digest: The experiment's digest, which need not be stored.
         rungs: The steps of the rungs, ascending.
+        retry: Whether runs that failed or diverged are to be trained again.
     """
     rows = store.index.rows(
         """SELECT g.rung, g.variant, json_extract(g.about, '$.outcome') AS outcome FROM rungs g
@@ -164,9 +178,10 @@ def due_rung(store: Store, digest: str, rungs: Sequence[int]) -> int | None:
         left = store.index.rows(
             """SELECT m.position, m.steps, e.definition FROM members m
                JOIN experiments e ON e.id = m.experiment JOIN runs r ON r.id = m.run
-               WHERE e.digest = ? AND m.stopped IS NULL AND r.outcome IS NULL
+               WHERE e.digest = ? AND m.stopped IS NULL AND (r.outcome IS NULL OR ?)
                AND r.step < m.steps""",
             digest,
+            retry,
         )
         most = most_seeds(json.loads(left[0]["definition"])) if left else 1
         places = [row["position"] // most for row in left]

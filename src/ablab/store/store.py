@@ -311,12 +311,12 @@ class Store:
 
     def members(self, experiment: int, runs: Sequence[str] | None = None) -> list[Any]:
         """The rows of an experiment's runs, all or some, in the order of its variants."""
-        among = "" if runs is None else f"AND m.run IN ({','.join('?' * len(runs))})"
+        among = "" if runs is None else "AND m.run IN (SELECT value FROM json_each(?))"
         return self.index.rows(
             f"""SELECT m.*, r.seed, r.step, r.outcome, r.error FROM members m
                 JOIN runs r ON r.id = m.run WHERE m.experiment = ? {among} ORDER BY m.position""",
             experiment,
-            *(runs or ()),
+            *(() if runs is None else (json.dumps(list(runs)),)),
         )
 
     def note(self, experiment: int, text: str) -> None:

@@ -32,11 +32,13 @@ from ablab.store.copying import (
 )
 from ablab.store.cover import cover_new_files
 from ablab.store.digests import Written, digests_of, record_digests
+from ablab.store.expected import new_claims
 from ablab.store.files import remove, write_text_atomically
 from ablab.store.index import StoreError
 from ablab.store.leases import Owner
 from ablab.store.parts import WrittenPart, add_part, write_part
 from ablab.store.paths import SUFFIXES, finding_path, tokenizer_path
+from ablab.store.rungs import decides_otherwise, rung_decisions
 from ablab.store.snapshot_files import check_snapshot, snapshot_path
 from ablab.store.sources import copy_source, source_files, sources_in
 from ablab.store.store import ExperimentRecord, Store
@@ -87,6 +89,7 @@ class _Transfer:
         self._files: list[Written] = []
         self._parts: list[WrittenPart] = []
         self._others: dict[str, str] = {}  # the target's ids of runs that it knows by other ids
+        self._halved: set[str] = set()  # digests of experiments that the target halves otherwise
 
     def run(self, records: Sequence[ExperimentRecord]) -> Transferred:
         """Carries the transfer out; removes what it has written if it fails."""
@@ -159,12 +162,18 @@ class _Transfer:
         ]  # fmt: skip
         columns = ["experiment", "run", "position", "variant", "steps"]
         insert_missing(connection, "members", columns, members)
-        for table, columns in (
-            ("registrations", ["registration"]),
-            ("expectations", ["expectation", "written", "seen", "runs"]),
-            ("rungs", ["rung", "variant", "about"]),
-        ):
+        tables = {
+            "registrations": ["registration"],
+            "expectations": ["expectation", "written", "seen", "runs"],
+        }
+        if decides_otherwise(connection, number, rung_decisions(source, record.id)):
+            self._halved.add(mine["digest"])
+        else:
+            tables["rungs"] = ["rung", "variant", "about"]
+        for table, columns in tables.items():
             found = rows_with(source, table, "experiment", [record.id])
+            if table == "expectations":
+                found = new_claims(connection, number, found)
             values = [[number, *(row[name] for name in columns)] for row in found]
             insert_missing(connection, table, ["experiment", *columns], values)
         for row in rows_with(source, "notes", "experiment", [record.id]):
@@ -360,6 +369,8 @@ class _Transfer:
                    ON e.id = m.experiment WHERE m.run = ? AND m.stopped IS NOT NULL""",
                 run,
             ):
+                if row["digest"] in self._halved:
+                    continue
                 connection.execute(
                     """UPDATE members SET stopped = ? WHERE run = ? AND stopped IS NULL AND
                        experiment = (SELECT id FROM experiments WHERE digest = ?)""",

@@ -93,7 +93,7 @@ class Addition(Task):
         The naive digit sum is the sum of the digits of the two operands without a carry. For each
         predicted digit d, counted from the right, there are:
 
-        - ``loss/digit_d`` and ``accuracy/digit_d``.
+        - ``loss/digit_d``, the cross-entropy whatever ``train.loss`` is, and ``accuracy/digit_d``.
         - ``offset/digit_d/k``: the share of predictions that equal the naive digit sum plus k,
           modulo the base (k = 0 is the naive sum), and ``offset/digit_d/other``: the share of
           predictions that are not digits.
@@ -108,7 +108,8 @@ class Addition(Task):
         base = self.config.base
         predictions = logits.argmax(-1)  # (B, P)
         right = predictions == targets
-        losses = F.cross_entropy(logits.transpose(1, 2), targets, reduction="none")  # (B, P)
+        exact = logits.float() if logits.dtype in (torch.bfloat16, torch.float16) else logits
+        losses = F.cross_entropy(exact.transpose(1, 2), targets, reduction="none")  # (B, P)
         result = {
             "accuracy": right.float().mean(),
             "sequence_accuracy": right.all(-1).float().mean(),

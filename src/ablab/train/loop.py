@@ -319,7 +319,10 @@ def _stopped(
         rule = rules.get(run.id)
         if rule is None or stack.step == stack.config.steps:
             continue
-        values = evaluated["loss"] if evaluated is not None else None
+        # At the end of a rung, runs are evaluated at other steps too, which would decide nothing
+        # if the rung were not there.
+        regular = stack.step % stack.config.evaluate.every == 0
+        values = evaluated["loss"] if evaluated is not None and regular else None
         if rule.config.measure == "train_loss":
             values = interval.mean(axis=0) if interval is not None else None
         if values is not None and math.isfinite(values[r]) and rule.update(float(values[r])):

@@ -84,7 +84,7 @@ def _mixes(
             replaced = _logits(model, torch.cat([tokens[:half], others[half:]]), words)
             same = equal(together[:half], replaced[:half])
             if not is_random:  # of a smaller batch they would be others for each sample
-                rest = None if words is None else words[half:]
+                rest = None if words is None else (words[0][half:], words[1])
                 same = same and equal(together[half:], _logits(model, tokens[half:], rest))
         except Exception:  # a user's model may only run in single precision
             continue
@@ -100,19 +100,23 @@ def _perturbed(run: Run) -> Model:
     return model
 
 
-def _words(model: Model, run: Run, tokens: Tensor) -> Tensor | None:
-    """The random words of dropout for a batch, (B, N); None without dropout."""
+Words = tuple[Tensor, list[int]]
+
+
+def _words(model: Model, run: Run, tokens: Tensor) -> Words | None:
+    """The random words of dropout for a batch, (B, N), and those of each mask; None without any."""
     counter = NoiseCounter()
     model(tokens[:1], Forward(noise=counter))
     if not counter.sizes:
         return None
-    return torch.from_numpy(dropout_words(run.seed, 1, 1, len(tokens), counter.sizes)[0])
+    words = dropout_words(run.seed, 1, 1, len(tokens), counter.sizes)[0]
+    return torch.from_numpy(words), counter.sizes
 
 
-def _logits(model: Model, tokens: Tensor, words: Tensor | None, seed: int = 0) -> Tensor:
+def _logits(model: Model, tokens: Tensor, words: Words | None, seed: int = 0) -> Tensor:
     """The logits of a pass, (B, T, V), with given draws of torch's generator."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        noise = None if words is None else Noise(words)
+        noise = None if words is None else Noise(*words)
         logits: Tensor = model(tokens, Forward(noise=noise))
     return logits

@@ -1,6 +1,6 @@
 """One run's loss and measures as functions of its parameters. Axes: B, T, P, V; N dropout words."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import torch
@@ -36,10 +36,19 @@ class Objective:
     Attributes:
         model: The template.
         buffers: Its buffers by name.
+        noise_sizes: The random words that each dropout mask needs per sample, in order.
     """
 
-    def __init__(self, model: Model, task: Task, loss: LossConfig, autocast: bool = False) -> None:
+    def __init__(
+        self,
+        model: Model,
+        task: Task,
+        loss: LossConfig,
+        autocast: bool = False,
+        noise_sizes: Sequence[int] = (),
+    ) -> None:
         self.model = model
+        self.noise_sizes = noise_sizes
         self._task = task
         assert loss.dtype is not None, "the configuration fills loss.dtype"
         self._loss, self._own_loss = loss, own_loss(loss)
@@ -76,7 +85,7 @@ class Objective:
                 must return their argument.
             buffers: Buffers by name; by default those of the template.
         """
-        words = None if noise is None else Noise(noise)
+        words = None if noise is None else Noise(noise, self.noise_sizes)
         forward = Forward(taps or {}, noise=words, kernels=kernels)
         tensors = {**parameters, **(buffers or {})}
         forward, predicted = self._trim(tensors, tokens, forward)
@@ -127,11 +136,12 @@ class Objective:
         return measures | {"loss": loss}
 
     @torch.no_grad()
-    def noise_sizes(self, input_length: int, device: torch.device) -> list[int]:
-        """The number of random words that each dropout mask needs per sample, in order."""
+    def count_noise(self, input_length: int, device: torch.device) -> Sequence[int]:
+        """Counts and keeps ``noise_sizes``, for samples of some length."""
         counter = NoiseCounter()
         tokens = torch.zeros(1, input_length, dtype=torch.long, device=device)
         self.model(tokens, Forward(noise=counter))
+        self.noise_sizes = counter.sizes
         return counter.sizes
 
     def _trim(

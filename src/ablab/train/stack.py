@@ -116,6 +116,7 @@ class Stack:
             kind = first.train.optimizer_config.kind
             raise ValueError(f"{kind} trains one run at a time; {len(runs)} runs cannot be stacked")
         precision = self.config.precision
+        self._noise_sizes: Sequence[int] = ()
         self.objective = self._objective_of(model, precision)
         set_products(device, precision)
         self._evaluation: Objective | None = None  # in another precision
@@ -140,7 +141,8 @@ class Stack:
         }
         self._recovery = self._recovery_of(started)
         self._decays = self.layout.matrices().to(device) if self.config.decay != "all" else None
-        sizes = self.objective.noise_sizes(first.task.input_length, device)
+        sizes = self.objective.count_noise(first.task.input_length, device)
+        self._noise_sizes = sizes
         self._prefetcher = Prefetcher(runs, self.task, self.optimizer, sizes, self.theta)
         self.replays = replays
         self.calls = self._make_calls()
@@ -164,7 +166,7 @@ class Stack:
         self, model: Model, precision: str, loss: LossConfig | None = None
     ) -> Objective:
         autocast = precision == "bfloat16"
-        return Objective(model, self.task, loss or self.config.loss, autocast=autocast)
+        return Objective(model, self.task, loss or self.config.loss, autocast, self._noise_sizes)
 
     @property
     def _is_shipped(self) -> bool:

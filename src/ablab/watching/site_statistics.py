@@ -19,6 +19,7 @@ from ablab.watching.sites import Site
 
 ACTIVATIONS = ("activation", "activation_grad")
 _FULL = "full"  # a tensor that is not reduced yet
+_ANSWERS, _TARGETS = "answers", "targets"  # predictions that are not reduced yet
 
 
 class SiteStatistics(TapReducer):
@@ -102,7 +103,11 @@ class SiteStatistics(TapReducer):
             tapped = {plan.names.get(name) or plan.name(name): found[name] for name in found}
         for each in plan.answers:
             shown = x[:, :, self._predicted]
-            tapped[plan.name(f"{MEAN}{each.name}")] = per_run(each.function, shown, targets)
+            if self._waits(each):
+                tapped[plan.name(_ANSWERS)] = shown.clone() if self._eager else shown
+                tapped[plan.name(_TARGETS)] = targets
+            else:
+                tapped[plan.name(f"{MEAN}{each.name}")] = per_run(each.function, shown, targets)
         return tapped
 
     def _reductions(self, plan: "_Plan", x: Tensor) -> dict[str, Tensor]:
@@ -150,6 +155,12 @@ class SiteStatistics(TapReducer):
                 if self._waits(each):
                     assert full is not None, "checked above"
                     buffer.add(_reduced(each, full)[:, None], [f"{plan.place}/{each.name}"])
+            answers = tapped.get(plan.name(_ANSWERS))
+            for each in plan.answers if answers is not None else ():
+                if self._waits(each):
+                    assert answers is not None, "checked above"
+                    found = per_run(each.function, answers, tapped[plan.name(_TARGETS)])
+                    buffer.add(found[:, None], [f"{plan.place}/{each.name}"])
         means = [name for name in tapped if name.startswith(MEAN)]
         if means:
             names = [name.removeprefix(MEAN).replace("|", "/") for name in means]

@@ -65,6 +65,7 @@ class AblationSettings(Config):
     "ablation",
     question="Which heads, MLPs, neurons, edges of attention, skip paths and positions matter?",
     inputs=["model", "task"],
+    edition=2,
     cost="two passes for each head, MLP, skip path and edge; one pass for all neurons of the last "
     "MLP",
     settings=AblationSettings,

@@ -52,6 +52,7 @@ class AttentionSettings(Config):
     question="Where does each head look, and on what does that depend?",
     inputs=["model", "task"],
     cost="two passes, and a few hundred permutations",
+    edition=2,
     settings=AttentionSettings,
     headline=[
         "answer_to_itself_max",
@@ -101,7 +102,9 @@ def attention(subject: Subject, settings: AttentionSettings) -> Finding:
     the mean and the 95th percentile of the scores with the visible keys permuted, the same way for
     all samples, and ``p`` is the p-value of this permutation test. ``p_corrected`` is how often any
     head has as large a score by chance (Westfall and Young, 1993), times the number of scores.
-    Samples with few positions have few permutations, so p-values cannot be small there.
+    Samples with few positions have few permutations, so p-values cannot be small there. Of more
+    than 64 positions, ``null``, ``null_95`` and the p-values are of some queries only (16 of 128),
+    spread evenly.
 
     Table ``sources``: the mean weight and share from predicted positions to each key, beside
     ``uniform``, 1 over the number of visible keys. ``by_factor``: the mean share by the value of

@@ -13,6 +13,7 @@ from ablab.analysis.figures import Bars, Curves, HeatMap
 from ablab.analysis.finding import Finding
 from ablab.analysis.methods.cyclic import CyclicSamples, cyclic_samples, forward_pass, named
 from ablab.analysis.methods.fourier_basis import (
+    ROUNDING,
     Sparsity,
     component_norms,
     frequencies_of,
@@ -22,6 +23,7 @@ from ablab.analysis.methods.fourier_basis import (
 )
 from ablab.analysis.methods.fourier_terms import TERMS, share_outside, term_shares
 from ablab.analysis.methods.key_frequencies import (
+    PERMUTATIONS,
     KeyFrequencies,
     element_logits,
     find_key_frequencies,
@@ -44,7 +46,7 @@ class FourierSettings(Config):
     permutations: int = Field(100, ge=20, le=10_000)
     """Random relabellings of the elements for the controls of embedding and neuron-logit map; at
     most 20 of them are used for the neurons."""
-    level: float = Field(0.01, gt=0, lt=1)
+    level: float = Field(0.01, ge=1 / (PERMUTATIONS + 1), lt=1)
     """The probability of a key frequency in a model without any."""
     smallest_share: float = Field(0.005, ge=0, lt=1)
     """The smallest share of the logits' variance that a key frequency explains."""
@@ -67,7 +69,7 @@ class FourierSettings(Config):
         "*neurons_outside_key_directions",
         "*mlp_logits_outside_key_directions",
     ],
-    edition=2,
+    edition=3,
     limits={
         "*key_frequencies": NOT_NEGATIVE,
         "*share_of_logits_explained*": AT_MOST_ONE,
@@ -208,6 +210,7 @@ class _Answer:
         self._orders = relabellings(n, settings.permutations, settings.seed)
         weight = subject.model.get_parameter("embedding.weight").detach().double().numpy()
         self._matrices = {"embedding": weight[elements]}
+        wholes = {"embedding": float(np.linalg.norm(weight[elements]))}
         self._maps: Values | None = None
         if mlp is not None:
             self._maps = samples.cell_means(samples.at_answer(found.sites[mlp.post]))
@@ -215,6 +218,7 @@ class _Answer:
             if logit_map is not None:
                 own = logit_map[elements]
                 self._matrices["neuron_logit_map"] = own - own.mean(0)
+                wholes["neuron_logit_map"] = float(np.linalg.norm(own))
         self._spectra = {
             name: (
                 component_norms(matrix),
@@ -223,7 +227,8 @@ class _Answer:
             for name, matrix in self._matrices.items()
         }
         self._sparsities = {
-            name: sparsity(norms[1:], null[:, 1:]) for name, (norms, null) in self._spectra.items()
+            name: sparsity(norms[1:], null[:, 1:], wholes[name])
+            for name, (norms, null) in self._spectra.items()
         }
         if self._maps is not None:
             self._pairs, self._sparsities["neurons"] = self._neurons(self._maps)
@@ -239,7 +244,7 @@ class _Answer:
         pairs = pair_norms(exact)
         orders = self._orders[:_NEURON_PERMUTATIONS]
         null = np.stack([pair_norms(rough, order).ravel()[1:] for order in orders])
-        return pairs, sparsity(pairs.ravel()[1:], null)
+        return pairs, sparsity(pairs.ravel()[1:], null, float(np.linalg.norm(maps)))
 
     def scalars(self) -> dict[str, float | None]:
         """The scalars by name."""
@@ -305,9 +310,10 @@ class _Answer:
         frequencies = frequencies_of(self.samples.order)
         members = frequencies == np.arange(frequencies.max() + 1)[:, None]  # (F + 1, n)
         power = members @ self._pairs**2 @ members.T
-        power[0, 0] = 0  # the constant
+        whole, power[0, 0] = power.sum(), 0  # without the constant
         total = power.sum()
-        return {"neuron_power": (power / total if total else power).astype(np.float32)}
+        share = power / total if total > ROUNDING * whole else np.zeros_like(power)
+        return {"neuron_power": share.astype(np.float32)}
 
 
 _GINI = ("gini", "permuted_mean", "permuted_95", "p")

@@ -15,6 +15,7 @@ from ablab.analysis.figures import Bars, Curves, HeatMap
 from ablab.analysis.finding import Finding
 from ablab.analysis.methods.effective_matrices import EffectiveMatrix, Query, effective_matrices
 from ablab.analysis.methods.folded_weights import Array, Folded, fold
+from ablab.analysis.methods.fourier_basis import ROUNDING
 from ablab.analysis.methods.matrix_similarity import Similarity, corrected, similarities
 from ablab.analysis.methods.rewritten import SIMPLIFICATIONS, Rewritten, observe
 from ablab.analysis.methods.unit_outputs import (
@@ -63,6 +64,7 @@ class MatricesSettings(Config):
     "directions do they use?",
     inputs=["model", "task"],
     cost="singular values of a few matrices per head, and one pass over the samples",
+    edition=2,
     settings=MatricesSettings,
     headline=[
         "explained_three_matrices",
@@ -334,6 +336,8 @@ class _Scored:
         self._largest = logits.argmax(-1)
         deviations = np.square(self._model - weights @ self._model).sum(-1)
         self._variance = float(weights @ deviations)
+        if self._variance <= ROUNDING * float(weights @ np.square(self._model).sum(-1)):
+            self._variance = 0.0
         rng = np.random.default_rng(seed)
         self._pairings = [rng.permutation(len(logits)) for _ in range(_PAIRINGS)]
 
@@ -343,11 +347,12 @@ class _Scored:
         null = [self._explained(own[order]) for order in self._pairings]
         known = [each for each in null if each is not None]
         same = logits.argmax(-1) == self._largest
+        is_known = np.isfinite(logits).all() and np.isfinite(self._model).all()
         return {
             "share_explained": self._explained(own),
             "share_explained_permuted_95": float(np.quantile(known, 0.95)) if known else None,
             "loss": self.loss(logits),
-            "agreement": min(1.0, float(self._weights @ same)),
+            "agreement": min(1.0, float(self._weights @ same)) if is_known else None,
         }
 
     def loss(self, logits: Array) -> float | None:

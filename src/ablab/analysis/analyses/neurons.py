@@ -123,7 +123,7 @@ class NeuronsSettings(Config):
             y="share of the neurons",
         ),
     ],
-    edition=2,  # the table of maps has frequencies
+    edition=3,
 )
 def neurons(subject: Subject, settings: NeuronsSettings) -> Finding:
     """The last MLP's neurons at the position of the answer, for each answer with a cyclic group.

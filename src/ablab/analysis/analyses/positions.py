@@ -53,8 +53,9 @@ class PositionsSettings(Config):
     "positions",
     question="Are positional embeddings alike, and does exchanging the operands change anything?",
     inputs=["model", "task"],
-    cost="three passes, and a few hundred permutations",
+    cost="three passes, and a thousand permutations for each pair of the first 64 positions",
     settings=PositionsSettings,
+    edition=2,
     headline=[
         "cosine_operands",
         "cosine_operands_p",
@@ -175,7 +176,8 @@ def _pairs(
         vectors = subject.forward(tokens, read=[POSITIONS_SITE]).sites[POSITIONS_SITE].detach()
         own = without(vectors[0, :_LONGEST].double().numpy(), settings.removed)
         found = of_embeddings(own, settings.permutations, settings.seed)
-        chance = chance_of_cosine(found.cosine, own.shape[1])
+        # Vectors without their mean over entries have one dimension less.
+        chance = chance_of_cosine(found.cosine, own.shape[1] - (settings.removed == "ones"))
         for first in range(len(own)):
             for second in range(first + 1, len(own)):
                 row = _row("embedding", first, second, roles, found, (first, second))

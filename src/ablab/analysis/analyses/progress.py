@@ -15,6 +15,7 @@ from ablab.analysis.figures import Bars, Curves
 from ablab.analysis.finding import Finding
 from ablab.analysis.methods.cyclic import CyclicSamples, cyclic_samples, forward_pass, named
 from ablab.analysis.methods.key_frequencies import (
+    PERMUTATIONS,
     checked_frequencies,
     element_logits,
     find_key_frequencies,
@@ -36,7 +37,7 @@ class ProgressSettings(Config):
     """The key frequencies; null: those that ``fourier`` finds at the run's last step."""
     answer: str | None = None
     """The answer that is looked at, such as ``digit_1`` of an addition; null: all."""
-    level: float = Field(0.01, gt=0, lt=1)
+    level: float = Field(0.01, ge=1 / (PERMUTATIONS + 1), lt=1)
     """The probability of a key frequency in a model without any."""
     smallest_share: float = Field(0.005, ge=0, lt=1)
     """The smallest share of the logits' variance that a key frequency explains."""
@@ -60,7 +61,7 @@ class ProgressSettings(Config):
         "*restricted_loss_neurons_held_out",
         "*sum_of_squared_weights",
     ],
-    edition=2,
+    edition=3,
     limits={"*": NOT_NEGATIVE},
     directions=dict.fromkeys(
         ("*loss_train", "*loss_held_out", "*restricted_loss_*", "*trigonometric_loss"), "lower"

@@ -129,6 +129,7 @@ def factors_table(measured: HeadAttention, permutations: int, seed: int) -> pl.D
     """
     rng = np.random.default_rng(seed)
     shares = measured.shares[:, :, measured.destinations]
+    used = np.broadcast_to((measured.used > 0)[:, :, measured.destinations, None], shares.shape)
     rows = []
     for factor, labels in measured.samples.labels.items():
         known = np.flatnonzero(labels >= 0)
@@ -138,7 +139,10 @@ def factors_table(measured: HeadAttention, permutations: int, seed: int) -> pl.D
             known = rng.choice(known, _EXPLAINED, replace=False)
         values = shares[known].reshape(len(known), shares.shape[1], -1)
         weights = measured.samples.weights[known]
-        found = explained_by_labels(values, labels[known], weights, permutations, seed)
+        own = used[known].reshape(values.shape)
+        found = explained_by_labels(
+            values, labels[known], weights, permutations, seed, None if own.all() else own
+        )
         for place, named in enumerate(measured.named):
             row = {"factor": factor, "values": len(np.unique(labels[known]))}
             numbers = {

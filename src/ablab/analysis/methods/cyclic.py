@@ -15,6 +15,7 @@ from ablab.analysis.passes import Pass
 from ablab.analysis.subject import DoesNotApplyError, Subject
 from ablab.config import InputError, Problem
 from ablab.model.transformer import Transformer
+from ablab.tasks.base import member
 from ablab.tasks.groups import CyclicGroup, NoCyclicGroupError
 
 SMALLEST_ORDER = 5  # two frequencies, and enough pairs to fit nine terms
@@ -139,7 +140,7 @@ def cyclic_samples(subject: Subject, answer: str | None = None) -> list[CyclicSa
     if not isinstance(subject.model, Transformer):
         raise DoesNotApplyError(f"a {type(subject.model).__name__} is not a transformer of ablab")
     try:
-        groups = subject.task.cyclic_groups()
+        groups = member(subject.task, "cyclic_groups")()
     except NoCyclicGroupError as error:
         raise DoesNotApplyError(str(error)) from error
     if answer is not None and answer not in groups:
@@ -173,7 +174,8 @@ def forward_pass(subject: Subject, read: list[str]) -> Pass:
         subject: The subject, whose task has cyclic groups.
         read: Sites to read, whose tensors may lack earlier positions.
     """
-    first = min(each.answer_position for each in subject.task.cyclic_groups().values())
+    groups = member(subject.task, "cyclic_groups")()
+    first = min(each.answer_position for each in groups.values())
     return subject.forward(torch.from_numpy(subject.probe.tokens), read, first=first)
 
 

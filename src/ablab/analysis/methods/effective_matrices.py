@@ -33,7 +33,9 @@ class EffectiveMatrix:
 
     @property
     def singular_values(self) -> Array:
-        """Those above the rounding of float32 weights, the largest first."""
+        """Those above the rounding of float32 weights, the largest first; none if not finite."""
+        if not np.isfinite(self.values).all():
+            return np.zeros(0)
         found = np.linalg.svd(self.values, compute_uv=False)
         size = np.prod([np.linalg.norm(each) for each in self.factors]) if self.factors else 0.0
         largest = max(found.max(initial=0.0) * max(self.values.shape), float(size))

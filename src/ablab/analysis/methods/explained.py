@@ -35,6 +35,7 @@ def explained_by_labels(
     weights: NDArray[np.float64],
     permutations: int,
     seed: int,
+    used: NDArray[np.bool_] | None = None,
 ) -> Explained:
     """The variance of the means by label over the variance, summed over the numbers of a group.
 
@@ -47,29 +48,34 @@ def explained_by_labels(
         weights: The weights of the samples, (N,).
         permutations: The number of permutations of the labels.
         seed: Their seed.
+        used: Which numbers count, (N, F, X); by default, all. Each column has its own samples.
     """
     groups = values.shape[1]
     weights = weights / weights.sum()
-    centred = values - np.tensordot(weights, values, axes=1)
-    total = (weights[:, None, None] * centred**2).sum((0, 2))  # (F,)
+    own = np.broadcast_to(weights[:, None, None], values.shape)
+    own = own if used is None else own * used
+    counted = own.sum(0)  # (F, X)
+    counted = np.where(counted > 0, counted, 1.0)
+    centred = values - (own * values).sum(0) / counted
+    total = (own * centred**2).sum((0, 2))  # (F,)
     classes = np.unique(labels, return_inverse=True)[1].ravel()
     rows = np.arange(len(labels))
     indicator = sparse.csr_array((np.ones(len(labels)), (classes, rows)))
-    weighted = np.concatenate(
-        [(weights[:, None, None] * centred).reshape(len(values), -1), weights[:, None]], axis=-1
-    )
+    columns = values.shape[1] * values.shape[2]
+    sizes_of = weights[:, None] if used is None else own.reshape(len(values), -1)
+    weighted = np.concatenate([(own * centred).reshape(len(values), -1), sizes_of], axis=-1)
 
     def between(order: NDArray[np.int64]) -> NDArray[np.float64]:
-        sums = indicator @ weighted[order]  # the last column is the sum of weights
-        sizes = sums[:, -1:]
-        squares = sums[:, :-1] ** 2 / np.where(sizes > 0, sizes, 1)
+        sums = indicator @ weighted[order]  # the columns after the numbers are sums of weights
+        sizes = sums[:, columns:]
+        squares = sums[:, :columns] ** 2 / np.where(sizes > 0, sizes, 1)
         found: NDArray[np.float64] = squares.sum(0).reshape(groups, -1).sum(-1)
         return found
 
     rng = np.random.default_rng(seed)
     observed = between(rows)
     drawn = np.stack([between(rng.permutation(len(labels))) for _ in range(permutations)])
-    varies = total > _CONSTANT**2 * np.tensordot(weights, values**2, axes=1).sum(-1)
+    varies = total > _CONSTANT**2 * (own * values**2).sum((0, 2))
     scale = np.where(varies, total, np.nan)
     return Explained(
         observed / scale,

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+ROUNDING = 1e-10  # of a mean square; float32 rounds at 1e-7
 _TOGETHER = 64  # functions
 
 Values = NDArray[np.float64]
@@ -110,14 +111,16 @@ class Sparsity:
     permutations: int
 
 
-def sparsity(sizes: Values, null: Values) -> Sparsity:
+def sparsity(sizes: Values, null: Values, whole: float) -> Sparsity:
     """Compares a Gini coefficient with those of relabelled elements.
 
     Args:
         sizes: The norms of the components that are not constant, (C,).
         null: Those of each relabelling, (P, C).
+        whole: The norm of the function, its constant part included: it is constant if all others
+            are rounding.
     """
-    observed = gini(sizes)
+    observed = gini(sizes) if np.square(sizes).sum() > ROUNDING * whole**2 else None
     if observed is None:
         return Sparsity(None, None, None, None, len(null))
     permuted = np.array([gini(each) for each in null], dtype=np.float64)
@@ -135,6 +138,8 @@ def relabellings(n: int, permutations: int, seed: int) -> list[NDArray[np.int64]
 def permutation_p(observed: Values, null: Values) -> Values:
     """p-values of a permutation test: (1 + the number of null values ≥ observed) / (1 + P).
 
+    NaN for a value that is NaN.
+
     Phipson and Smyth, "Permutation p-values should never be zero" (2010). Values that differ by
     rounding only count as equal.
 
@@ -147,4 +152,4 @@ def permutation_p(observed: Values, null: Values) -> Values:
     """
     tolerance = 1e-9 * np.abs(observed)
     p: Values = (1 + (null >= observed - tolerance).sum(0)) / (1 + len(null))
-    return p
+    return np.where(np.isnan(observed), np.nan, p)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ablab.analysis.methods.fourier_basis import frequency_basis
+from ablab.analysis.methods.fourier_basis import ROUNDING, frequency_basis
 
 TERMS = (
     "cos_a", "sin_a", "cos_b", "sin_b",
@@ -44,11 +44,11 @@ def term_coefficients(maps: Values, coefficients: Sequence[int] = (1, 1)) -> Val
     sines, other = products[:, 1, 1], products[:, 1, 0]
     total = [(cosines - sines) / np.sqrt(2), (other + mixed) / np.sqrt(2)]
     difference = [(cosines + sines) / np.sqrt(2), (other - mixed) / np.sqrt(2)]
+    if coefficients[0] != coefficients[1]:
+        total, difference = difference, total
     if n % 2 == 0:
         total[0][-1] = cosines[-1]
         difference[0][-1] = 0
-    if coefficients[0] != coefficients[1]:
-        total, difference = difference, total
     found[:, 4:8] = np.stack([*total, *difference], axis=1)
     return found
 
@@ -56,14 +56,15 @@ def term_coefficients(maps: Values, coefficients: Sequence[int] = (1, 1)) -> Val
 def term_shares(maps: Values, coefficients: Sequence[int] = (1, 1)) -> Values:
     """The share of each term in the variance of all M functions over the pairs, (F, 8).
 
-    Zero for functions without variance.
+    Zero for functions without variance, other than that of rounding.
     """
-    squares, total = np.zeros((len(maps) // 2, len(TERMS))), 0.0
+    squares, total, size = np.zeros((len(maps) // 2, len(TERMS))), 0.0, 0.0
     for first in range(0, maps.shape[2], _TOGETHER):  # to limit the memory
         own = np.ascontiguousarray(maps[:, :, first : first + _TOGETHER])
         squares += np.square(term_coefficients(own, coefficients)).sum(-1)
         total += float(np.square(own - own.mean((0, 1))).sum())
-    return squares / total if total else squares
+        size += float(np.square(own).sum())
+    return squares / total if total > ROUNDING * size else np.zeros_like(squares)
 
 
 def share_outside(shares: Values | None, keys: Sequence[int]) -> float | None:

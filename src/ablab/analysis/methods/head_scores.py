@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 _ELEMENTS = 2**20  # of the permutations that are drawn together
-_LONGEST = 64  # positions, as a score needs N H T S² operations
+_LONGEST_REPEATED = 64  # positions of random sequences
+_PRODUCTS = 64**3  # queries times keys², as chance needs N H T S² operations
 _TIED = 1e-6  # relative; scores this close are equal up to rounding
 
 
@@ -19,7 +20,8 @@ class HeadScore:
 
     Attributes:
         values: The scores, (H,); NaN without a query.
-        null: The mean scores with permuted keys, (H,).
+        null: The mean scores with permuted keys, (H,). Of more than 64 positions, this and what
+            follows are of some queries, spread evenly, and of the score of these.
         high: Their 95th percentiles, (H,).
         p: The share of permutations with a score at least as large, (H,).
         p_any: The share of permutations in which any head has a score at least as large, (H,), a
@@ -82,13 +84,13 @@ def head_score(
         permutations: The number of permutations.
         seed: Their seed.
     """
-    length = min(shares.shape[2], _LONGEST)
-    shares, visible = shares[:, :, :length, :length], visible[:, :length, :length]
-    matches, queries = matches[:, :length, :length], queries[:, :length]
-    has_match = (matches[:, None] & visible).any(-1)  # (N, H, T)
-    weights = queries[:, None] * has_match * (visible.sum(-1) > 1) * (shares.sum(-1) > 0)
+    seen = matches[:, None] & visible  # (N, H, T, S)
+    weights = queries[:, None] * seen.any(-1) * (visible.sum(-1) > 1) * (shares.sum(-1) > 0)
+    values = _mean(np.einsum("nht,nhts,nhts->h", weights, seen, shares, optimize=True), weights)
+    chosen = _some_queries(weights)
+    shares, seen, weights = shares[:, :, chosen], seen[:, :, chosen], weights[:, :, chosen]
+    visible = visible[:, chosen]
     totals = weights.sum((0, 2))  # (H,)
-    seen = matches[:, None] & visible
     # moments[h, t, s, u]: the share of key u where key s matches
     moments = np.einsum("nht,nhts,nhtu->htsu", weights, seen, shares, optimize=True)
     observed = np.einsum("htss->h", moments)
@@ -101,15 +103,38 @@ def head_score(
         order = _permutations(kinds, count, rng)[:, kind.ravel()]  # (P, H, T, S)
         moved = np.take_along_axis(moments[None], order[..., None], axis=-1)
         drawn[first : first + count] = moved.sum((2, 3, 4))
-    scale = np.where(totals > 0, totals, np.nan)
-    values, drawn = observed / scale, drawn / scale
+    observed, drawn = _mean(observed, weights), _mean(drawn, weights)
     return HeadScore(
         values,
         drawn.mean(0),
         np.quantile(drawn, 0.95, axis=0),
-        _share(values, drawn),
-        _share(values, np.where(np.isnan(drawn), -np.inf, drawn).max(-1, keepdims=True)),
+        _share(observed, drawn),
+        _share(observed, np.where(np.isnan(drawn), -np.inf, drawn).max(-1, keepdims=True)),
     )
+
+
+def _mean(sums: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Sums of each head, (…, H), over the weights of its queries, (N, H, T); NaN without any."""
+    totals = weights.sum((0, 2))
+    found: NDArray[np.float64] = sums / np.where(totals > 0, totals, np.nan)
+    return found
+
+
+def _some_queries(weights: NDArray[np.float64]) -> NDArray[np.int64]:
+    """The queries that are compared with chance: all of few, otherwise as many as are affordable.
+
+    Args:
+        weights: The weights of queries, (N, H, T).
+    """
+    length = weights.shape[-1]
+    count = max(1, _PRODUCTS // length**2)
+    every = np.arange(length)
+    if count >= length:
+        return every
+    used = every[weights.sum((0, 1)) > 0]
+    places = np.linspace(0, max(0, len(used) - 1), min(count, len(used))).round().astype(int)
+    chosen: NDArray[np.int64] = used[places]
+    return chosen
 
 
 def _share(values: NDArray[np.float64], drawn: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -157,7 +182,7 @@ def repeated_sequences(
     Returns:
         The sequences; None if m is less than 2 or there are less than two tokens.
     """
-    half = min(length, _LONGEST) // 2
+    half = min(length, _LONGEST_REPEATED) // 2
     if half < 2 or len(tokens) < 2:
         return None
     rng = np.random.default_rng(seed)

@@ -119,6 +119,8 @@ def _tested(
     """Which frequencies are keys, and the p-value of each in the last test that it was in."""
     shares = choose.shares(choose.amplitudes())
     is_key, p, rest = np.zeros(len(shares), dtype=bool), np.zeros(len(shares)), choose
+    if not np.isfinite(shares).all():  # of logits that are not finite
+        return is_key, np.full(len(shares), np.nan)
     while not is_key.all():
         left = np.flatnonzero(~is_key)
         own = np.maximum(

@@ -90,14 +90,13 @@ def ablate_each(
     """Replaces each neuron at the position of the answer by its mean over the samples.
 
     With a read-out, this is a change of rank one of the logits before the last norm; otherwise a
-    pass of the model for each neuron, in which the mean is over all samples of the probe, without
-    weights.
+    pass of the model for each neuron.
     """
     if readable is None:
-        changes = _by_passes(subject, samples, mlp)
+        changes, rounding = _by_passes(subject, samples, mlp)
     else:
-        changes = _by_rank_one(samples, readable)
-    return _with_tests(changes, samples.weights)
+        changes, rounding = _by_rank_one(samples, readable), _rounding(readable.logits())
+    return _with_tests(changes, samples.weights, rounding)
 
 
 def losses_without_neurons(
@@ -153,27 +152,41 @@ def _by_rank_one(samples: CyclicSamples, readable: ReadOut) -> Values:
     return changes.double().numpy()
 
 
-def _by_passes(subject: Subject, samples: CyclicSamples, mlp: LastMlp) -> Values:
+def _by_passes(subject: Subject, samples: CyclicSamples, mlp: LastMlp) -> tuple[Values, float]:
+    """The changes, and a bound of those that rounding makes."""
     tokens, targets = torch.from_numpy(subject.probe.tokens), torch.from_numpy(samples.targets)
     position = samples.group.answer_position
 
     neurons = range(mlp.mlp.linear.out_features)
+    every = np.zeros(len(tokens))
+    every[samples.rows] = samples.weights
+    weights = tuple(every.tolist())
     sets: list[list[Replacement]] = [
         [],
-        *([Replacement(mlp.post, "mean", ((1, position), (2, neuron)))] for neuron in neurons),
+        *(
+            [Replacement(mlp.post, "mean", ((1, position), (2, neuron)), weights=weights)]
+            for neuron in neurons
+        ),
     ]
-    base, *others = (
-        cross_entropies(torch.from_numpy(samples.at_answer(found.logits)), targets).numpy()
-        for found in subject.forward_each(tokens, sets)
-    )
-    return np.stack([losses - base for losses in others], axis=-1)
+    losses, rounding = [], 0.0
+    for found in subject.forward_each(tokens, sets):
+        rounding = rounding or _rounding(found.logits)
+        logits = torch.from_numpy(samples.at_answer(found.logits))
+        losses.append(cross_entropies(logits, targets).numpy())
+    return np.stack([each - losses[0] for each in losses[1:]], axis=-1), rounding
 
 
-def _with_tests(changes: Values, weights: Values) -> Ablations:
+def _rounding(logits: torch.Tensor) -> float:
+    """A bound of the changes of losses that rounding makes: 8 units in the last place of logits."""
+    return 8 * torch.finfo(logits.dtype).eps * float(logits.abs().max())
+
+
+def _with_tests(changes: Values, weights: Values, rounding: float) -> Ablations:
     change = weights @ changes
     error = np.sqrt(np.square(weights) @ np.square(changes - change))
     known = error > 0
     p = np.where(known, norm.sf(change / np.where(known, error, 1)), np.where(change > 0, 0.0, 1.0))
+    p = np.where(np.abs(change) <= rounding, 1.0, p)
     return Ablations(changes, change, error, p, false_discovery_control(p))
 
 
@@ -221,7 +234,8 @@ class AblatedSets:
         """What ablating these neurons together does, as if they were one."""
         nothing = self._added(neurons[:0])
         changes = self._losses(*self._added(neurons)) - self._losses(*nothing)
-        return _with_tests(changes[:, None], self._weights / self._weights.sum())
+        weights = self._weights / self._weights.sum()
+        return _with_tests(changes[:, None], weights, _rounding(self._readable.logits()))
 
     def losses(self, order: NDArray[np.int64], counts: NDArray[np.int64]) -> tuple[Values, Values]:
         """The losses with the first neurons of an order ablated, and with all but these.

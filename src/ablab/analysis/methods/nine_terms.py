@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.stats import false_discovery_control
+from scipy.stats import chi2, false_discovery_control, gumbel_r
 from torch import Tensor
 
 from ablab.analysis.methods.fourier_basis import frequency_basis, permutation_p, relabellings
@@ -63,12 +63,13 @@ def fit_nine_terms(maps: Values, permutations: int, seed: int) -> NineTermFits:
     """
     centred = maps - maps.mean((0, 1))
     totals = np.square(centred).sum((0, 1))
-    varies = totals > 1e-12 * max(totals.max(initial=0), 1e-300)
+    finite = np.isfinite(totals)
+    varies = finite & (totals > 1e-12 * max(totals[finite].max(initial=0), 1e-300))
     own = np.ascontiguousarray(centred[:, :, varies] / np.sqrt(totals[varies]))
     del centred
     shares = _shares(own)
     null = _null(own, permutations, seed)
-    p = permutation_p(shares.max(0), null)
+    p = maximum_p(shares.max(0), null)
     return NineTermFits(
         frequency=np.nan_to_num(1 + _filled(shares.argmax(0), varies)).astype(np.int64),
         in_sample=_filled(shares.T, varies),
@@ -79,6 +80,27 @@ def fit_nine_terms(maps: Values, permutations: int, seed: int) -> NineTermFits:
         p_corrected=_filled(false_discovery_control(p) if len(p) else p, varies),
         permuted_median=float(np.median(null)) if null.size else None,
     )
+
+
+def maximum_p(observed: Values, null: Values) -> Values:
+    """p-values of maxima, (M,), by permutations, and beyond all of them by a Gumbel distribution.
+
+    (1 + 0) / (1 + P) is too large to be corrected for many neurons. The largest of several numbers
+    has a Gumbel distribution in the limit (Gumbel, "Statistics of extremes", 1958). Its standard
+    deviation is the upper 95% limit of that of the permutations, and its mean is theirs plus a
+    standard error, so that p-values of noise are not too small.
+
+    Args:
+        observed: The maxima, (M,).
+        null: Those of permutations, (P, M).
+    """
+    count = len(null)
+    p = permutation_p(observed, null)
+    spread = null.std(0, ddof=1)
+    scale = spread * np.sqrt((count - 1) / chi2.ppf(0.05, count - 1)) * np.sqrt(6) / np.pi
+    location = null.mean(0) + spread / np.sqrt(count) - np.euler_gamma * scale
+    tail = gumbel_r.sf(observed, location, np.where(scale > 0, scale, 1.0))
+    return np.where((p <= 1 / (1 + count)) & (scale > 0), np.minimum(p, tail), p)
 
 
 def _shares(maps: Values) -> Values:

@@ -50,7 +50,7 @@ class Removal:
         rng = np.random.default_rng(seed)
         count = len(samples.weights)
         self._order = torch.from_numpy(rng.choice(count, count, p=samples.weights))
-        self._partners = partners(target_classes(samples), rng)
+        self._partners = partners(target_classes(samples), samples.weights, rng)
         is_short = samples.tokens.shape[1] <= _SHORT
         self._kernels: Kernels = PlainKernels() if is_short else FusedKernels()
         self._clean: dict[str, Tensor] = {}

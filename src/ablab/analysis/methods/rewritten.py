@@ -213,7 +213,7 @@ def _weights(attention: Attention, scores: Array, hides_itself: bool) -> Array:
     hidden = torch.zeros(1, length, dtype=torch.bool)
     if attention.window is not None:
         hidden |= places <= length - 1 - attention.window
-    if hides_itself and length > 1:
+    if hides_itself and not hidden[0, :-1].all():  # another key is visible
         hidden[0, -1] = True
     with torch.no_grad():
         raw = attention.logit_bias(torch.from_numpy(scores)[:, :, None])  # (N, H, 1, L)

@@ -60,7 +60,7 @@ def swap_change(
     rng = np.random.default_rng(seed)
     every = np.zeros(len(values), dtype=np.int64)
     free, same = (
-        np.stack([_paired(values, weights, partners(own, rng)) for _ in range(pairings)])
+        np.stack([_paired(values, weights, partners(own, weights, rng)) for _ in range(pairings)])
         for own in (every, classes)
     )
     floor = _ROUNDING * _mean_square(values, weights)

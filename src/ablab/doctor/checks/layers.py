@@ -1,5 +1,6 @@
 """Do blocks have one residual connection each, and MLPs an activation?"""
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
@@ -76,6 +77,8 @@ def _linear(trace: Trace) -> list[Finding]:
         ends = min(linear[0].in_features, linear[-1].out_features)
         inner = [(a.out_features, b.in_features) for a, b in pairwise(linear)]
         wide = all(a == b >= ends for a, b in inner)
+        if _are_parallel(trace, linear):
+            continue
         if wide and not attention_calls(trace, call.name) and _is_affine(call):
             found.append(call.name)
     if not found:
@@ -89,6 +92,13 @@ def _linear(trace: Trace) -> list[Finding]:
             "certain",
         )
     ]
+
+
+def _are_parallel(trace: Trace, layers: Sequence[nn.Module]) -> bool:
+    """Whether all layers read the same tensor, as projections to queries, keys and values do."""
+    own = [call.input for call in trace.modules if call.module in layers]
+    first = own[0] if own else None
+    return first is not None and all(x is not None and torch.equal(x, first) for x in own)
 
 
 def _is_affine(call: ModuleCall) -> bool:

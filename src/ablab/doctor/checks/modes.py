@@ -29,6 +29,9 @@ def modes(patient: Patient) -> list[Finding]:
     apart = (trained - evaluated).abs().amax(-1)
     if not (apart > least).any():
         return []
+    thoughts = [getattr(patient.run.model, name, None) for name in ("n_thoughts", "eval_thoughts")]
+    if None not in thoughts and thoughts[0] != thoughts[1]:
+        raise NotApplicable("the model takes another number of thoughts in evaluation, as asked")
     where = _first_difference(patient)
     return [
         Finding(

@@ -29,7 +29,12 @@ def tables(patient: Patient) -> list[Finding]:
 
 
 def _embeddings(one: Trace, other: Trace, length: int) -> list[Finding]:
-    """Findings on embeddings whose indices do not depend on the tokens."""
+    """Findings on embeddings whose indices do not depend on the tokens.
+
+    Several tables that tell all positions apart together, such as one of rows and one of columns,
+    may each read a row for several positions.
+    """
+    tables: list[tuple[list[int], str]] = []
     for first, second in zip(one.of("embedding"), other.of("embedding"), strict=False):
         rows, again = (call.argument(0, "input") for call in (first, second))
         if rows.shape != again.shape or not torch.equal(rows, again):
@@ -49,8 +54,14 @@ def _embeddings(one: Trace, other: Trace, length: int) -> list[Finding]:
             continue
         pairs = rows.ndim >= 2 and rows.shape[-2] == length
         read: list[int] = rows.reshape(-1, length)[-1 if pairs else 0].tolist()
-        found = _distances(read, first.where) if pairs else _rows(read, first.where)
-        if found:
+        if pairs and (found := _distances(read, first.where)):
+            return [found]
+        if not pairs:
+            tables.append((read, first.where))
+    together = set(zip(*(read for read, _ in tables), strict=True))
+    for read, where in tables:
+        is_part = len(tables) > 1 and len(together) == length > len(set(read))
+        if not is_part and (found := _rows(read, where)):
             return [found]
     return []
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 
+from ablab.config import is_file
 from ablab.config.files import write_text_atomically
 from ablab.logbook.claims.of_recipes import RecipeClaims, corrected, tally
 from ablab.logbook.page import templates
@@ -54,7 +55,7 @@ def write_page(found: Sequence[RecipeClaims], path: Path, command: str) -> None:
 
 
 def _by_hand(path: Path) -> str:
-    return path.read_text(encoding="utf-8").strip() if path.is_file() else ""
+    return path.read_text(encoding="utf-8").strip() if is_file(path) else ""
 
 
 def _machine(record: ExperimentRecord) -> str:
