@@ -180,6 +180,8 @@ def test_scores_are_of_all_positions():
     assert score(np.ones((4, length))).values[0] == pytest.approx(36 / 99)
     late = np.zeros((4, length))
     late[:, 70:] = 1
+    nowhere = score(np.zeros((4, length)))
+    assert np.isnan(nowhere.values[0]) and np.isnan(nowhere.p[0])
     found = score(late)
     assert found.values[0] == 1 and found.p[0] == 0.01 and found.null[0] < 0.05
 

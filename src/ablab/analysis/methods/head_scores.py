@@ -132,7 +132,9 @@ def _some_queries(weights: NDArray[np.float64]) -> NDArray[np.int64]:
     if count >= length:
         return every
     used = every[weights.sum((0, 1)) > 0]
-    places = np.linspace(0, max(0, len(used) - 1), min(count, len(used))).round().astype(int)
+    if not len(used):
+        return every[:1]
+    places = np.linspace(0, len(used) - 1, min(count, len(used))).round().astype(int)
     chosen: NDArray[np.int64] = used[places]
     return chosen
 
