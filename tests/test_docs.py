@@ -1,13 +1,16 @@
-"""Generated pages: those in the repository are today's."""
+"""Generated pages: those in the repository are today's. YAML on pages can be read."""
 
 import importlib.util
+import re
 from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
 
 from ablab.read.documents import DOCUMENTS, schema_text
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
+PAGES = [*sorted(DOCS.rglob("*.md")), DOCS.parent / "README.md"]
 
 
 def test_the_page_of_settings_is_todays():
@@ -31,3 +34,10 @@ def test_the_page_of_logbooks_has_what_is_written_by_hand():
     assert len(found) == 7
     for each in found:
         assert each.read_text().strip() in page, f"{each.name} is newer than docs/logbooks.md"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(DOCS.parent)))
+def test_yaml_on_pages_can_be_read(page):
+    for block in re.findall(r"^```yaml\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE):
+        for document in YAML(typ="safe").load_all(block):
+            assert document is not None
