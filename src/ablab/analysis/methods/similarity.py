@@ -1,6 +1,7 @@
 """Similarities of vectors at positions, beside what chance gives. Axes: T positions, D, V."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -85,11 +86,8 @@ def of_tokens(
     """
     one, other = _unit(first), _unit(second)
     products = one @ other.T  # (V, V)
-    rng = np.random.default_rng(seed)
-    count = np.arange(len(first))
-    drawn = np.stack(
-        [products[count, rng.permutation(len(first))].mean() for _ in range(permutations)]
-    )
+    pairings = _pairings(len(first), permutations, seed)
+    drawn = products[np.arange(len(first)), pairings].mean(-1)
     squares = ((first - second) ** 2).sum(-1)
     every = (first**2).sum(-1)[:, None] + (second**2).sum(-1) - 2 * first @ second.T
     different = every[~np.eye(len(first), dtype=bool)].mean()
@@ -103,6 +101,15 @@ def of_tokens(
         np.array([[squares.mean() / different if different > _ROUNDING * size else np.nan]]),
         drawn[:, None, None],
     )
+
+
+@lru_cache(maxsize=4)
+def _pairings(count: int, permutations: int, seed: int) -> NDArray[np.int64]:
+    """Random orders of some tokens, (permutations, count), the same for all pairs of positions."""
+    rng = np.random.default_rng(seed)
+    found = np.stack([rng.permutation(count) for _ in range(permutations)])
+    found.flags.writeable = False
+    return found
 
 
 def chance_of_cosine(cosine: NDArray[np.float64], dimensions: int) -> NDArray[np.float64]:
