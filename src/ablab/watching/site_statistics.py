@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from math import prod
 from typing import Any, NamedTuple
 
 import torch
@@ -146,7 +147,10 @@ class SiteStatistics(TapReducer):
         if places:
             sums = self._site_sums.of(tapped)
             self._add_also(sums, buffer)
-            rows = rows_from(sums, self._counts(tapped))
+            counts, hidden = self._counts(tapped)
+            if "zeros" in sums:  # hidden entries were counted as zeros
+                sums = {**sums, "zeros": (sums["zeros"] - hidden).clamp(min=0)}
+            rows = rows_from(sums, counts)
             for each in self._row_reducers:
                 buffer.add(each.of_numbers(rows), [f"{place}/{each.name}" for place in places])
         for plan in self._plans.values():
@@ -175,15 +179,13 @@ class SiteStatistics(TapReducer):
                 buffer.add(sums[name][:, asked], [f"{reduced[n].place}/{name}" for n in asked])
 
     def _counts(self, tapped: Mapping[str, Tensor]) -> Tensor:
-        """The number of entries at each place."""
+        """The numbers of entries at each place that are visible, and that are hidden."""
         if self._count is None:
-            counts = [
-                float(self._sites[site].visible * self._batch)
-                for (_, site), plan in self._plans.items()
-                if plan.parts
-            ]
-            device = next(iter(tapped.values())).device
-            self._count = torch.tensor(counts, device=device)
+            sites = [self._sites[site] for (_, site), plan in self._plans.items() if plan.parts]
+            visible = [float(site.visible * self._batch) for site in sites]
+            every = [float(prod(site.shape) * self._batch) for site in sites]
+            both = torch.tensor([visible, every], device=next(iter(tapped.values())).device)
+            self._count = torch.stack([both[0], both[1] - both[0]])
         return self._count
 
 
