@@ -136,7 +136,9 @@ def neurons(subject: Subject, settings: NeuronsSettings) -> Finding:
       ``fitted`` is the share that the best frequency explains if it is fitted and judged on all
       pairs. ``fitted_permuted_mean`` and ``…_95`` are the mean and the 95th percentile of that if
       the elements are relabelled at random, in the same way for a and b; ``p`` is the p-value of
-      that test, and ``p_corrected`` the same after Benjamini and Hochberg (1995) over the neurons.
+      that test (beyond all permutations, that of a Gumbel distribution:
+      :func:`ablab.analysis.methods.nine_terms.maximum_p`), and ``p_corrected`` the same after
+      Benjamini and Hochberg (1995) over the neurons.
     - **Kinds.** ``dead``: the activation is the same for all samples (up to 1e-6 of the largest
       activation of all neurons). ``always_active``: the input of the activation function is
       positive on at least 99% of the samples. ``frequency``: nine terms of one frequency explain at
