@@ -258,13 +258,13 @@ class _Judge:
         for place, some in self.race.items():
             values = []
             for run in map(self.at_rung.run, some):
-                value = measured[run.run].value
-                if run.status == "diverged" or (
-                    measured[run.run].broken and run.status != "failed"
-                ):
+                if run.status == "failed":
+                    continue
+                own = measured[run.run]
+                if run.status == "diverged" or own.broken:
                     values.append(_WORST)
-                elif value is not None and run.status != "failed":
-                    values.append(self._sign * value)
+                elif own.value is not None:
+                    values.append(self._sign * own.value)
             if values:
                 median = statistics.median(values)
                 found[place] = _WORST if median == _WORST else self._sign * median

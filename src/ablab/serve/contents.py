@@ -125,7 +125,7 @@ def _listed(
         {
             "run": run,
             "variant": variant_label(run.variant),
-            # One that was registered a moment ago is in the next page.
+            # One that was registered since the list of experiments was read is left out.
             "experiments": [
                 (name, number(run, name)) for name in run.experiments if name in numbers
             ],
