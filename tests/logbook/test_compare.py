@@ -14,9 +14,9 @@ from ablab.logbook.compare_page import (
     rewrite_comparison,
     write_comparison,
 )
-from ablab.logbook.notes import put_notes, read_notes
 from ablab.store.index import StoreError
 from ablab.store.store import Store
+from tests.logbook.edited_notes import put_notes, read_notes
 from tests.read.filled import ENVIRONMENT, fill
 
 
@@ -196,7 +196,7 @@ def test_conclusions_are_kept_byte_for_byte(store):
     _, page = written(store, "slow", "fast")
     path = page.with_name("compare.md")
     mine = "### Mine\n\n| a |\n|---|\n```\n## x\n```\n  trailing  \n\nÜ ✓ {{ jinja }}\r\nno end"
-    path.write_bytes(put_notes(path.read_bytes().decode(), mine).encode())
+    put_notes(path, mine)
     written(store, "slow", "fast")
     assert read_notes(path) == mine
     rewrite_comparison(store, page.parent.name, "and *another*")

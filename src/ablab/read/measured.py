@@ -82,11 +82,6 @@ def measured_columns(values: Sequence[Measured]) -> dict[str, pl.Series]:
     }
 
 
-def measured_values(frame: pl.DataFrame) -> list[Measured]:
-    """The measured values of a table with the columns of :func:`measured_columns`."""
-    return [Measured(*row) for row in frame.select(COLUMNS).iter_rows()]
-
-
 def shown(value: float) -> str:
     """A number, formatted for tables and sentences."""
     if not math.isfinite(value):

@@ -6,7 +6,6 @@ from scipy import stats
 
 from ablab.read.statistics.counts import (
     learning_probability,
-    least_count_p,
     probability_difference,
     probability_test,
     unseen,
@@ -27,7 +26,7 @@ def test_the_test_is_barnards(table):
 
 
 def test_the_least_p_and_equal_counts():
-    assert least_count_p(3, 3) == pytest.approx(1 / 32)
+    assert probability_test(3, 3, 0, 3) == pytest.approx(1 / 32)
     assert probability_test(2, 3, 4, 6) == 1.0
 
 

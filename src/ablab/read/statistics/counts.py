@@ -74,11 +74,6 @@ def probability_test(learned: int, runs: int, other_learned: int, other_runs: in
     return _p_value(0.0, learned, runs, other_learned, other_runs)
 
 
-def least_count_p(runs: int, other_runs: int) -> float:
-    """The least p-value that :func:`probability_test` can give with so many runs."""
-    return probability_test(runs, runs, 0, other_runs)
-
-
 def _p_value(delta: float, x: int, n: int, y: int, m: int) -> float:
     """The largest probability, over the other parameter, of a table as extreme."""
     scores = np.abs(_scores(delta, n, m))
