@@ -169,3 +169,15 @@ def test_nothing_is_said_without_columns(tmp_path, task):
     found = by_factor(store, record, runs)
     assert found.factors == []
     assert factor_sentences(found, runs) == {}
+
+
+def test_runs_that_diverged_are_left_out(tmp_path):
+    whole = evaluations({"no": (100, 120, 200), "yes": (200, 180, 180)})
+
+    def curve(keys, seed, steps):
+        return None if seed == 2 else whole(keys, seed, steps)
+
+    store, record = fill(tmp_path / "lab", ASKED, curve)
+    runs = experiment_runs(store, record)
+    (told,) = factor_sentences(by_factor(store, record, runs), runs).values()
+    assert any("no at step 110, yes at step 190 (median of 2 seeds)" in each for each in told)

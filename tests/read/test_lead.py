@@ -35,6 +35,12 @@ def test_without_a_change_there_is_no_step(values):
     assert _half_way(curve(values)) is None
 
 
+def test_a_change_that_ends_with_the_curve_is_not_half_done():
+    """The last value is the one that is farthest from the end, the median of the last tenth."""
+    noise = 0.1 * np.sin(STEPS[:-1])
+    assert _half_way(curve([*noise, 1000.0])) is None
+
+
 def test_lead_is_a_difference_of_steps():
     measure = parse_measure("lead(analysis/progress/excluded_loss, accuracy)")
     assert (measure.column, measure.other) == ("analysis/progress/excluded_loss", "eval_accuracy")

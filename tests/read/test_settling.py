@@ -40,7 +40,7 @@ def curve(keys, seed, steps):
     return leaving(rng, steps, at)
 
 
-def rounds(path, experiment, most=30):
+def rounds(path, experiment, most=30, curve=curve):
     """Trains round after round; the numbers of seeds of each round, and the store."""
     counts = []
     for _ in range(most):
@@ -111,6 +111,19 @@ def test_runs_are_members_in_the_order_of_the_grid(settled):
     assert len(store.experiments()) == 1
     for run in runs[-2:]:
         assert run_of_cell(record.definition, run.variant, run.seed).id == run.run
+
+
+def test_equal_values_are_settled_by_a_sign_test(tmp_path):
+    """No run diverges: of 3 seeds that leaves a rate of 71% open, so more are needed."""
+    text = "diverged is below 0.1 where model.d_model=8"
+    made = ablab.experiment(asked(text))
+    counts, progress, _, _ = rounds(tmp_path / "lab", made, curve=lambda *_: np.ones(500))
+    (question,) = progress.questions
+    levels = dict(zip(Looks(3, 20).numbers, Looks(3, 20).levels, strict=True))
+    assert (question.state, question.answer) == ("settled", "held")
+    assert question.found.p == 0.5**question.seeds < levels[question.seeds]
+    assert all(0.5**seeds >= level for seeds, level in levels.items() if seeds < question.seeds)
+    assert counts[-1][1] == counts[-1][2] == 3  # of the other widths nothing is asked
 
 
 def test_effects_are_questions_where_nothing_is_expected(tmp_path):

@@ -62,9 +62,14 @@ def test_a_run_without_an_evaluation_at_its_end_has_its_last_one():
     assert found["b"]["eval_loss"] == Final(3.5, 2)
     assert early_words(found, ends) == (
         "Held-out values are of the last evaluation that each run has: of 1 of 2 runs at their "
-        "last step, of 1 up to 1 steps earlier."
+        "last step, of 1 up to 1 step earlier."
     )
     assert early_words({"b": found["b"]}, ends) == ""
+    words = "Held-out values are of the last evaluation that each run has: "
+    assert early_words({"a": found["a"]}, ends) == f"{words}1 step before its last step."
+    assert early_words(found, {"a": 5, "b": 3}) == (
+        f"{words}of 2 of 2 runs up to 3 steps before their last step."
+    )
 
 
 def test_runs_that_diverged_or_were_never_evaluated_are_not_on_time(tmp_path):

@@ -9,7 +9,6 @@ import polars as pl
 from ablab.config.wording import counted
 from ablab.experiments.experiment import variant_label
 from ablab.read.measure_words import column_words
-from ablab.read.measures import ENDED
 from ablab.store.metrics import read_runs
 from ablab.store.store import ExperimentRecord, RunRecord, Store
 from ablab.tasks.factors import factor_and_value
@@ -132,9 +131,9 @@ def factor_columns(
 def factor_sentences(found: ByFactor, runs: Sequence[RunRecord]) -> dict[str, list[str]]:
     """What is learnt first, or where the loss is, for each factor, by the label of the variant.
 
-    Only runs that have ended count. For a factor of which a value is learnt (its accuracy is at
-    least ``LEARNT`` in ``IN_A_ROW`` evaluations), the first step of these; for others, the final
-    losses.
+    Only runs that have ended count, without those that failed or diverged. For a factor of which a
+    value is learnt (its accuracy is at least ``LEARNT`` in ``IN_A_ROW`` evaluations), the first
+    step of these; for others, the final losses.
 
     Args:
         found: The measures by factor.
@@ -144,7 +143,7 @@ def factor_sentences(found: ByFactor, runs: Sequence[RunRecord]) -> dict[str, li
         return {}
     groups: dict[str, list[RunRecord]] = {}
     for run in runs:
-        if run.status in ENDED and run.status != "failed":
+        if run.status in ("finished", "stopped"):
             groups.setdefault(variant_label(run.variant), []).append(run)
     accuracies = {e.factor: e for e in found.factors if e.measure == "eval_accuracy"}
     losses = [each for each in found.factors if each.measure == "eval_loss"]

@@ -16,19 +16,24 @@ from ablab.experiments.conditions import parse_condition
 from ablab.experiments.expectations import Expectation
 from ablab.read.hypothesis_tests import Floats, Sample, gaps
 from ablab.read.judgements import Found, Outcome
-from ablab.read.measured import shown
+from ablab.read.measured import is_paused, shown
 from ablab.read.measures import measure_table
 from ablab.read.statistics.outcomes import exchanged_seeds, least_p
 from ablab.store.store import ExperimentRecord, Store
 
 # No key has this name: those that begin with a part of the configuration are settings.
-_OUTCOME = "train.outcome?"
+OUTCOME = "train.outcome?"
+"""The column that says whether a run has the outcome."""
+_PAUSE = "train.pause?"  # why halving leaves that open
 
 
 def with_outcomes(
     store: Store, record: ExperimentRecord, frame: pl.DataFrame, text: str
 ) -> pl.DataFrame:
     """Measured values with a column that says whether a run meets a condition.
+
+    Where halving paused a run before that was known, its value is not compared: it has none, for
+    this reason.
 
     Args:
         store: The store.
@@ -41,14 +46,29 @@ def with_outcomes(
     """
     condition = parse_condition(text)
     table = measure_table(store, record, condition.measure.text)
-    known = {
-        run: None if status == "failed" else condition.holds(value, not_before)
-        for run, value, not_before, status in table.select(
-            "run", "value", "not_before", "status"
-        ).iter_rows()
-    }
-    outcomes = [known.get(run) for run in frame["run"].to_list()]
-    return frame.with_columns(pl.Series(_OUTCOME, outcomes, pl.Boolean))
+    missed = table.filter(is_paused() & pl.col("value").is_null())
+    paused = dict(missed.select("run", "reason").iter_rows())
+    known = {}
+    for run, value, bound, status in table.select(
+        "run", "value", "not_before", "status"
+    ).iter_rows():
+        is_open = status == "failed" or (run in paused and condition.kind == "reached")
+        known[run] = None if is_open else condition.holds(value, bound)
+    runs = frame["run"].to_list()
+    outcomes = [known.get(run) for run in runs]
+    reasons = [paused.get(run) if known.get(run) is None else None for run in runs]
+    why, is_known = pl.col(_PAUSE), pl.col(_PAUSE).is_null()
+    return (
+        frame.with_columns(
+            pl.Series(OUTCOME, outcomes, pl.Boolean), pl.Series(_PAUSE, reasons, pl.String)
+        )
+        .with_columns(
+            pl.when(is_known).then("value").alias("value"),
+            pl.when(is_known).then("not_before").alias("not_before"),
+            pl.coalesce(why, "reason").alias("reason"),
+        )
+        .drop(_PAUSE)
+    )
 
 
 @dataclass(frozen=True)
@@ -77,7 +97,7 @@ def compare(sample: Sample, expectation: Expectation) -> Found:
     if sample.unreached:
         count = f"{sample.unreached} of {sample.frame.height} runs"
         return Found("undecided", f"{count} did not reach the step that is compared")
-    known = sample.known.filter(pl.col(_OUTCOME).is_not_null())
+    known = sample.known.filter(pl.col(OUTCOME).is_not_null())
     runs = _by_seed(sample, known)
     having, every = int(runs.outcomes.sum()), runs.outcomes.size
     if not every:
@@ -134,7 +154,7 @@ def _by_seed(sample: Sample, known: pl.DataFrame) -> _Runs:
     cells: dict[tuple[Any, ...], int] = {}
     seeds = sample.frame["seed"].unique().sort().to_list()
     found: dict[tuple[int, int], tuple[float, bool]] = {}
-    columns = known.select(*sample.keys, "seed", "value", _OUTCOME)
+    columns = known.select(*sample.keys, "seed", "value", OUTCOME)
     for *cell, seed, value, outcome in columns.iter_rows():
         place = cells.setdefault(tuple(cell), len(cells))
         found[place, seeds.index(seed)] = value, outcome

@@ -51,11 +51,27 @@ def compare(
         evidence += f"; tested for more than {expectation.by:g}{quantity.unit}"
         evidence += f": p = {tested.p:.2g}" if quantity.ratio and tested.p is not None else ""
     if tested.interval is None:
-        p = made.apart.p if not by else None
-        return replace(found, outcome="undecided", evidence=evidence, p=p)
+        return _by_sign(replace(found, evidence=evidence), made, tested, sign, by)
     low, high = sorted((sign * tested.interval[0], sign * tested.interval[1]))
     outcome: Outcome = "held" if low > 0 else "failed" if high < 0 else "undecided"
     return replace(found, outcome=outcome, evidence=evidence, p=tested.p)
+
+
+def _by_sign(found: Found, made: "_Compared", tested: Estimate, sign: int, by: float) -> Found:
+    """The outcome where all seeds differ by the same amount: that of the sign test, as in effects.
+
+    Args:
+        found: What is said of the comparison.
+        made: The samples.
+        tested: How far they are apart beyond the difference that is asked for.
+        sign: 1 if the first sample is expected to be higher, -1 if lower.
+        by: The difference that is asked for, with its sign.
+    """
+    if by and made.quantity.two_ended is not None:  # where differences are not moved
+        return found
+    if tested.p is None or tested.p >= made.alpha or not tested.mean:
+        return replace(found, p=tested.p)
+    return replace(found, outcome="held" if sign * tested.mean > 0 else "failed", p=tested.p)
 
 
 @dataclass(frozen=True)

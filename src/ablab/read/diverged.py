@@ -8,8 +8,10 @@ as for counts, such runs are only counted.
 from dataclasses import replace
 
 import numpy as np
+import polars as pl
 
 from ablab.experiments.expectations import Expectation
+from ablab.read.by_outcome import OUTCOME
 from ablab.read.hypothesis_tests import Sample
 from ablab.read.judgements import Found, limits
 from ablab.tasks.config import Direction
@@ -43,6 +45,18 @@ def alone(
     rises = (expectation.rises_with is not None) == (found.outcome == "held")
     worst = labels[-1 if rises == (better == "lower") else 0]
     return _unless(found, sample.diverged > sample.at(key, worst).diverged)
+
+
+def with_outcome(
+    found: Found, sample: Sample, expectation: Expectation, better: Direction | None
+) -> Found:
+    """The outcome of a comparison of runs that have an outcome with others, as :func:`compared`."""
+    if better is None or not sample.diverged:
+        return found
+    is_lower = (expectation.lower_if is not None) == (found.outcome == "held")
+    against = is_lower == (better == "lower")  # whether those that have it are claimed to be better
+    known = sample.lost.filter(pl.col("status") == "diverged")[OUTCOME]
+    return _unless(found, any(each is None or each == against for each in known))
 
 
 def _agrees_with_range(

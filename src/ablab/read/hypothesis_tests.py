@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ablab.experiments.cell_text import matches
 from ablab.experiments.grid import INACTIVE
-from ablab.read.effects.inference import ALPHA
+from ablab.read.effects.inference import ALPHA, balance
 
 Floats = NDArray[np.float64]
 _GEOMETRIC = (
@@ -141,28 +141,43 @@ class Sample:
     def by(self, key: str, geometric: bool = False) -> "tuple[list[Any], Floats] | str":
         """The values of a setting, and the mean over the other settings for each value and seed.
 
+        All means are over the same cells of the other settings. If runs have no value, cells or
+        seeds are left out as in :func:`ablab.read.effects.inference.balance`.
+
         Args:
             key: The setting.
             geometric: Whether to take geometric means, of values that are all positive.
 
         Returns:
-            The values in order and a table (values, seeds), with NaN where no run has a value. If
-            the setting cannot be compared, a sentence with the reason.
+            The values in order and a table (values, seeds), with NaN where no run has a value and
+            for seeds that are left out. If the setting cannot be compared, a sentence with the
+            reason.
         """
         labels = self.levels(key)
         if isinstance(labels, str):
             return labels
-        seeds = self.frame["seed"].unique().sort().to_list()
-        table = np.full((len(labels), len(seeds)), np.nan)
+        mine = self.active(key)
+        shared = shared_keys(*(mine.at(key, label) for label in labels))
         values = _GEOMETRIC if geometric else pl.col("value").mean()
-        grouped = self.active(key).known.group_by(key, "seed").agg(values)
-        for label, seed, value in grouped.iter_rows():
-            table[labels.index(label), seeds.index(seed)] = value
-        if np.isnan(table).all(axis=1).any():
-            empty = [str(each) for each, row in zip(labels, table, strict=True)
-                     if np.isnan(row).all()]  # fmt: skip
+        grouped = mine.known.group_by(key, *shared, "seed", maintain_order=True).agg(values)
+        rows = [(row[0], row[1:-2], *row[-2:]) for row in grouped.iter_rows()]
+        cells = {cell: place for place, cell in enumerate(dict.fromkeys(row[1] for row in rows))}
+        seeds = {each: place for place, each in enumerate(self.frame["seed"].unique().sort())}
+        table = np.full((len(labels), max(1, len(cells)), len(seeds)), np.nan)
+        for label, cell, seed, value in rows:
+            table[labels.index(label), cells[cell], seeds[seed]] = value
+        empty = [str(each) for each, row in zip(labels, table, strict=True) if np.isnan(row).all()]
+        if empty:
             return f"no run has a value at {key}={', '.join(empty)}: {self.why()}"
-        return labels, table
+        if len(cells) == 1:
+            return labels, table[:, 0]
+        numbers = np.broadcast_to(np.arange(len(seeds)), (1, *table.shape[1:]))
+        found = balance(np.concatenate([np.log(table) if geometric else table, numbers])).values
+        if not found.size:
+            return f"no variant of the other settings has a value at each {key}: {self.why()}"
+        means = np.full((len(labels), len(seeds)), np.nan)
+        means[:, found[-1].round().astype(int)] = np.exp(found[:-1]) if geometric else found[:-1]
+        return labels, means
 
 
 def why_lost(lost: pl.DataFrame) -> str:

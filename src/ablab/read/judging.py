@@ -232,6 +232,7 @@ def _judge(sample: Sample, expectation: Expectation, subject: "_Subject") -> Fou
         return _compare(chosen, other, expectation, _Seen.of(subject, sample))
     if expectation.relation in ("lower_if", "higher_if"):
         found = by_outcome.compare(chosen, expectation)
+        found = diverged.with_outcome(found, chosen, expectation, subject.better)
     else:
         found = _alone(chosen, expectation, _Seen.of(subject, sample))
     return found

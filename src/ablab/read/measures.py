@@ -275,7 +275,10 @@ def _half_way(curve: RunCurve) -> float | None:
     if not apart[start] > 10 * float(np.median(np.abs(late - end))):
         return None
     half = apart[start] / 2
-    after = start + int(np.argmax(apart[start:] <= half))
+    done = apart[start:] <= half
+    if not done.any():
+        return None
+    after = start + int(np.argmax(done))
     before, there = apart[after - 1], apart[after]
     share = (before - half) / (before - there)
     steps = curve.steps

@@ -147,7 +147,8 @@ def within(sample: Sample, expectation: Expectation, measure: Measure) -> Found:
     above = least >= high if strict else least > high
     below = most <= low if strict else most < low
     ended = max(sample.frame["not_before"].drop_nulls().to_list())
-    evidence = f"{_verb(measure)} by {_of(counts[0])}{_when(sample, measure)} up to step {ended:,}"
+    up_to = f"{ended:,} steps" if measure.function == "lag" else f"step {ended:,}"
+    evidence = f"{_verb(measure)} by {_of(counts[0])}{_when(sample, measure)} up to {up_to}"
     lost = gaps(sample)
     if len(inside) == 1:
         outcome: Outcome = "held" if inside[0] else "failed" if above[0] | below[0] else "undecided"
@@ -199,14 +200,14 @@ def reached(sample: Sample) -> tuple[int, int]:
 
 
 def _unlimited(frame: pl.DataFrame) -> tuple[Floats, Floats]:
-    """The least and the greatest step of each seed, as means over cells; infinite if not known."""
+    """The least and the greatest step of each seed over its cells; infinite if not known."""
     known = frame.filter(pl.col("value").is_not_null() | pl.col("not_before").is_not_null())
     least = pl.when(pl.col("status") == "diverged").then(np.inf).otherwise(pl.col("not_before"))
     made = (
         known.with_columns(
             least=pl.coalesce("value", least), most=pl.col("value").fill_null(np.inf)
         )
-        .group_by("seed").agg(pl.col("least", "most").mean()).sort("seed")
+        .group_by("seed").agg(pl.col("least").min(), pl.col("most").max()).sort("seed")
     )  # fmt: skip
     return made["least"].to_numpy(), made["most"].to_numpy()
 

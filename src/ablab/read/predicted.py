@@ -53,6 +53,9 @@ def judge(
     used = sample.of(sample.frame.filter(chosen))
     if used.known.is_empty():
         raise InputError(Problem(f"no run has a value at another value of {key}", key))
+    if used.diverged:
+        many = "1 run diverged" if used.diverged == 1 else f"{used.diverged} runs diverged"
+        raise InputError(Problem(f"{many}, so there is no single relation to {key}", key))
     frame, keys = used.frame, used.keys
     groups = joint_keys(keys, frame.select(keys).unique(maintain_order=True).to_dicts())
     together = [each for group in groups if key in group for each in group if each != key]

@@ -38,7 +38,9 @@ class Quantity:
     def of(cls, record: ExperimentRecord, measure: Measure) -> "Quantity":
         """What is known of a measure of an experiment."""
         steps = is_step(measure)
-        unit = " steps" if steps else " s" if measure.function == "seconds" else ""
+        unit = " s" if measure.function == "seconds" else ""
+        if steps or measure.function == "lead":
+            unit = " steps"
         counted = measure.function in (*COUNTED, "diverged")
         return cls(measure_range(record, measure), counted, steps, unit)
 

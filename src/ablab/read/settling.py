@@ -14,6 +14,7 @@ import polars as pl
 from ablab.config import InputError, Problem, counted
 from ablab.experiments.expectations import Expectation
 from ablab.experiments.seeds import Settling, most_seeds, settling_of
+from ablab.read.by_outcome import OUTCOME
 from ablab.read.effects.compare import Comparison
 from ablab.read.effects.report import Effects
 from ablab.read.effects.sentences import comparison_sentence
@@ -269,6 +270,8 @@ def _look(
             p = looks.p_value(tests)
             return Question(text, found, "open", before, p, seeds, runs, _open(before, settling))
         found = judge(here, alpha)
+        if found.outcome != "undecided" and not found.tested:
+            found = _by_signs(found, seeds, alpha)
         tests.append(found.p)
         p = looks.p_value(tests)
         if found.outcome != "undecided":
@@ -288,7 +291,16 @@ def _look(
     raise AssertionError("the last look ends it")
 
 
-_MEASURED = ("run", "seed", "value", "not_before", "reason", "status", "train.outcome?")
+def _by_signs(found: Found, seeds: int, alpha: float) -> Found:
+    """The outcome of values that are equal for all seeds, and so have no interval: a sign test."""
+    p = 0.5**seeds
+    if p < alpha:
+        return replace(found, p=p)
+    text = f"{found.evidence}; of {seeds} equal values the sign test gives p = {p:.2g}"
+    return replace(found, outcome="undecided", evidence=text, p=p)
+
+
+_MEASURED = ("run", "seed", "value", "not_before", "reason", "status", OUTCOME)
 
 
 def _settled(looks: Looks, place: int, p: float | None) -> str:

@@ -53,8 +53,8 @@ def stop_caveat(
     if measure is not None and not _depends(measure):
         return ""
     paused = paused_caveat(record, runs)
-    pauses = paused_at_rungs(record, runs)
-    runs = [run for run in runs if run not in pauses]
+    pauses = {id(run) for run in paused_at_rungs(record, runs)}
+    runs = [run for run in runs if id(run) not in pauses]
     stopped = sum(run.status == "stopped" for run in runs)
     if not stopped:
         return paused

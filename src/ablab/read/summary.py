@@ -7,6 +7,7 @@ from typing import Any
 
 import polars as pl
 
+from ablab.config.wording import counted
 from ablab.store.metrics import experiment_metrics, experiment_runs, unwatched_columns
 from ablab.store.records import finite
 from ablab.store.store import ExperimentRecord, RunRecord, Store
@@ -184,9 +185,14 @@ def _early(early: Sequence[int], runs: int, without: int = 0) -> str:
     if not early and not without:
         return ""
     on_time = runs - len(early) - without
-    told = [f"of {on_time} of {runs} runs at their last step"]
-    if early:
-        told.append(f"of {len(early)} up to {max(early):,} steps earlier")
+    steps = counted(max(early, default=0), "step")
+    if runs == 1 and early:
+        told = [f"{steps} before its last step"]
+    elif not on_time and early:
+        told = [f"of {len(early)} of {runs} runs up to {steps} before their last step"]
+    else:
+        told = [f"of {on_time} of {runs} runs at their last step"]
+        told += [f"of {len(early)} up to {steps} earlier"] if early else []
     if without:
         told.append(f"{without} {'has' if without == 1 else 'have'} none")
     return f"Held-out values are of the last evaluation that each run has: {', '.join(told)}."

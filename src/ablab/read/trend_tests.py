@@ -20,7 +20,8 @@ class Trend:
         interval: The 95% confidence interval of the slope over seeds; None with too few seeds.
         p: The p-value of an order in the expected direction; None if it cannot be computed.
         p_reversed: The p-value of an order in the opposite direction.
-        steps: The mean change from each value to the next, times the expected sign.
+        steps: The mean change from each value to the next, times the expected sign; of the seeds
+            that have all values, if there are any.
         text: The result as text.
         alpha: The significance level.
     """
@@ -45,8 +46,8 @@ def trend(table: Floats, sign: int, ratio: bool = False, alpha: float = ALPHA) -
     With three or more seeds, the slope over the ranks of the setting is computed for each seed and
     tested with Student's t-test. With two, Page's test of ordered alternatives (Page, 1963) is
     used, which needs no variance: by chance, k values are in order in both with probability
-    1/k!². One seed shows no order. If the values are positive and ratios matter, their logarithm
-    is used.
+    1/k!². It is one-sided, for the direction that is expected. One seed shows no order. If the
+    values are positive and ratios matter, their logarithm is used.
 
     Args:
         table: The measure, (values, seeds).
@@ -58,7 +59,8 @@ def trend(table: Floats, sign: int, ratio: bool = False, alpha: float = ALPHA) -
     values = np.log(table) if logarithmic else table
     whole = values[:, np.isfinite(values).all(axis=0)]
     ranks = np.arange(len(values)) - (len(values) - 1) / 2
-    steps = tuple(float(sign * each) for each in np.diff(np.nanmean(values, axis=1)))
+    means = whole.mean(axis=1) if whole.shape[1] else np.nanmean(values, axis=1)
+    steps = tuple(float(sign * each) for each in np.diff(means))
     slopes = ranks @ whole / (ranks @ ranks)
     unit = " in the logarithm" if logarithmic else ""
     if whole.shape[1] >= 3:

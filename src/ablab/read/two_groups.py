@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
+import polars as pl
 
 from ablab.experiments.expectations import Expectation
 from ablab.read.aligned import exact
@@ -194,12 +195,17 @@ def order(sample: Sample, expectation: Expectation, groups: Groups, blocks: bool
 
 
 def within(sample: Sample, expectation: Expectation, groups: Groups) -> Found:
-    """Whether the median over seeds is in a range (sign test)."""
+    """Whether the median over seeds is in a range (sign test).
+
+    A seed is inside, above or below if its runs of all cells are: no mean over both groups is
+    formed.
+    """
     low, high = limits(expectation)
-    values = sample.by_seed()["value"].to_numpy()
+    least, most = _ends(sample)
     strict = expectation.within is None
-    inside = (low < values) & (values < high) if strict else (low <= values) & (values <= high)
-    above, below = values >= high, values <= low
+    inside = (low < least) & (most < high) if strict else (low <= least) & (most <= high)
+    above = least >= high if strict else least > high
+    below = most <= low if strict else most < low
     p, against = most_are(inside), min(most_are(above), most_are(below))
     outcome = _decided(p, against, sample.alpha)
     evidence = (
@@ -207,6 +213,14 @@ def within(sample: Sample, expectation: Expectation, groups: Groups) -> Found:
         f"p = {min(p, against):.2g}{gaps(sample)}{of_range(outcome, expectation.range)}"
     )
     return Found(outcome, evidence, p=min(p, against))
+
+
+def _ends(sample: Sample) -> tuple[Floats, Floats]:
+    """The least and the greatest value of each seed over its cells."""
+    value = pl.col("value")
+    found = sample.known.group_by("seed").agg(value.min().alias("least"), value.max().alias("most"))
+    found = found.sort("seed")
+    return found["least"].to_numpy(), found["most"].to_numpy()
 
 
 def _decided(p: float, against: float, alpha: float) -> Outcome:

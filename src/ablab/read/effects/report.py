@@ -157,7 +157,8 @@ class Effects(Displayed):
         if self.horizon is not None:
             notes.append(
                 f"Steps are compared up to {self.horizon:,.0f}, the last step up to which every "
-                "run was looked at; runs that had not reached it by then count as such."
+                "run that did not diverge was looked at; runs that had not reached it by then "
+                "count as such."
                 f"{' ' * bool(self.bound)}{self.bound}"
             )
         for each in self.factorial:

@@ -42,8 +42,8 @@ class Results:
         base: The base value of each key, with which others are compared.
         first: The keys for which the base value is the first value of the axis.
         scale: Whether to compare by differences or ratios.
-        horizon: The last step up to which all runs were looked at, if some did not reach the
-            measured step; else None.
+        horizon: The last step up to which all runs were looked at, except those that diverged, if
+            some did not reach the measured step; else None.
         reached: Whether each run reached the measured step by the horizon; None without a horizon.
         failed: Whether each run diverged or failed; None if it is not known.
         better: Whether a lower or a higher value is better; None if it is not declared.
@@ -304,8 +304,10 @@ def collect(
         arrivals = Arrivals(
             values, bounds, *(none if each is None else each for each in (runs.never, runs.open))
         )
-        # Up to here, every run was looked at, whatever ended it later.
-        horizon = common_horizon(bounds)
+        # Up to here, every run was looked at, whatever ended it later. One that diverged never
+        # gets there, so it is known at every step.
+        horizon = common_horizon(np.where(arrivals.never, np.nan, bounds))
+        horizon = horizon if math.isfinite(horizon) else arrivals.horizon
         reached = np.isfinite(values) & (values <= horizon)
         values = np.where(np.isfinite(bounds), horizon, np.minimum(values, horizon))
     given = {key: value for key, value in (base or {}).items() if value in levels.get(key, ())}

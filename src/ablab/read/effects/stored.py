@@ -12,7 +12,7 @@ import polars as pl
 
 from ablab.config import InputError
 from ablab.experiments.inactive import nullable_keys
-from ablab.experiments.measures import parse_measure
+from ablab.experiments.measures import VALUES, parse_measure
 from ablab.experiments.registration import derived_base, same
 from ablab.experiments.seeds import settling_of
 from ablab.read.directions import column_direction, measure_range
@@ -113,7 +113,7 @@ def better_values(record: ExperimentRecord, text: str) -> Better | None:
     measure = parse_measure(text)
     if is_step(measure):
         return "lower"
-    if measure.function not in ("final", "best", "at", "mean"):
+    if measure.function not in VALUES:
         return None
     return measure.direction or column_direction(record, measure.column)
 

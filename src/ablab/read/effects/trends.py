@@ -12,6 +12,7 @@ import numpy as np
 from scipy.stats import page_trend_test, rankdata, spearmanr
 
 from ablab.config.wording import counted
+from ablab.experiments.inactive import Inactive
 from ablab.read.effects.inference import ALPHA, Interval, holm
 from ablab.read.effects.level_means import level_means
 from ablab.read.effects.results import Array, Better, Results, Scale
@@ -323,8 +324,9 @@ def _over_points(
     Points at which the setting does not vary are not used. The means are corrected for missing
     runs, which would otherwise count as a difference of the cells that have them.
     """
-    varies = np.array([point[name] is not None for point in points])
-    given = [point[name] for point in points if point[name] is not None]
+    idle = [point[name] is None or isinstance(point[name], Inactive) for point in points]
+    varies = ~np.array(idle)
+    given = [point[name] for point, no in zip(points, idle, strict=True) if not no]
     if any(not isinstance(each, int | float) or isinstance(each, bool) for each in given):
         return "its values are not numbers"
     table = results.by([key], "all")[varies]  # (points, cells, seeds)
