@@ -36,6 +36,14 @@ def _kind(tree: Mapping[str, Any], part: str) -> str | None:
     return kind if isinstance(kind, str) else None
 
 
+def order_of(key: str) -> tuple[bool, int]:
+    """By which settings are sorted before they are assigned: kinds first, then by their depth.
+
+    So ``train.schedule=cosine`` and ``train.schedule.warmup=100`` mean the same in any order.
+    """
+    return not is_kind(key), key.count(".")
+
+
 def is_kind(key: str) -> bool:
     """Whether a key sets the kind of a part, and so which other settings there are."""
     return key in ("task", "model", "task.kind", "model.kind")

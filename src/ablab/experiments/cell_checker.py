@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ablab.config import InputError
-from ablab.experiments.assign import assign, is_kind
+from ablab.experiments.assign import assign, order_of
 from ablab.experiments.axes import Axis, Choice
 from ablab.experiments.parts import PARTS, check_without_data
 from ablab.experiments.tree import Origins
@@ -65,7 +65,7 @@ class CellChecker:
         assignments = [each for choice in cell for each in choice.assignments]
         touched = tuple(".".join(path) for path, _ in assignments)
         try:
-            for path, value in sorted(assignments, key=lambda each: not is_kind(".".join(each[0]))):
+            for path, value in sorted(assignments, key=lambda each: order_of(".".join(each[0]))):
                 if path[0] not in known:
                     assign(here, path, value, self._origins)
             parts = check_without_data(here, self._origins, known)

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from ablab.config import Config
-from ablab.experiments.assign import is_kind
+from ablab.experiments.assign import order_of
 from ablab.experiments.axes import Axis, Choice
 from ablab.experiments.grid import Cell, overlap, same_label
 from ablab.experiments.parts import PARTS
@@ -81,7 +81,7 @@ class CellSettings:
             return _NONE
         here = {part: copy.deepcopy(self._tree.get(part, {}))}
         assignments = [each for choice in choices for each in choice.assignments]
-        for place, value in sorted(assignments, key=lambda each: not is_kind(".".join(each[0]))):
+        for place, value in sorted(assignments, key=lambda each: order_of(".".join(each[0]))):
             if place[0] == part:
                 put(here, place, value)
         given = _at(here[part], path)

@@ -14,7 +14,9 @@ from ablab.experiments.tree import leaves
 
 
 def check_expectations(
-    expectations: Sequence[Expectation], names: Sequence[str], source: str | None
+    expectations: Sequence[Expectation],
+    names: Sequence[str],
+    source: str | None,
 ) -> None:
     """Rejects expectations about settings that do not exist.
 
@@ -94,28 +96,52 @@ def check_settings(
     measures += [parse_condition(each, source).measure for each in conditions if each is not None]
     measures += [] if answer is None else [parse_measure(answer, source)]
     measures = [each for each in measures if each.levels]
-    levels = [level for each in expectations for level in each.levels]
-    if not measures and not levels:
+    bounded = [each for each in expectations if each.levels]
+    if not measures and not bounded:
         return
+    elsewhere: dict[int, InputError | None] = {}  # what is wrong with bounds, if no run has them
     for each in settings:
-        for level in levels:
-            level.value(each, source)
-        _check_orders(expectations, each, source)
+        _check_bounds(bounded, each, source, elsewhere)
         for measure in measures:
             measure.resolved(each)
+    for error in elsewhere.values():
+        if error is not None:
+            raise error
 
 
-def _check_orders(
-    expectations: Sequence[Expectation], settings: Mapping[str, Any], source: str | None
+def _check_bounds(
+    expectations: Sequence[Expectation],
+    settings: Mapping[str, Any],
+    source: str | None,
+    elsewhere: dict[int, InputError | None],
 ) -> None:
-    """Checks the order of bounds that are settings, for one run."""
+    """Checks bounds that are settings, and their order, of expectations that are about a run.
+
+    Args:
+        expectations: The expectations.
+        settings: The settings of the run.
+        source: Where they were written.
+        elsewhere: By the places of expectations, what is wrong with their bounds in runs that they
+            may not be about; None if some run has them.
+    """
     known = {".".join(path): value for path, value in leaves(settings)}
-    for each in expectations:
-        bounds = each.within or ()
+    for place, each in enumerate(expectations):
         is_there = all(
             key in known and same_label(known[key], value) for key, value in each.where.items()
         )  # of a where that is about bundles, this is not known here
-        if is_there and any(isinstance(bound, str) for bound in bounds):
+        try:
+            for level in each.levels:
+                level.value(settings, source)
+        except InputError as error:
+            if is_there:
+                raise
+            elsewhere.setdefault(place, error)
+            continue
+        elsewhere[place] = None
+        if not is_there:
+            continue
+        bounds = each.within or ()
+        if any(isinstance(bound, str) for bound in bounds):
             numbers = [
                 parse_level(bound, source).value(settings, source)
                 if isinstance(bound, str)

@@ -247,7 +247,9 @@ class Expectation(Config):
         return self.model_dump(mode="json", exclude_defaults=True)
 
 
-def parse_expectation(text: str, confidence: float | None = None) -> Expectation:
+def parse_expectation(
+    text: str, confidence: float | None = None, source: str | None = None
+) -> Expectation:
     """Parses a sentence.
 
     Examples: ``leaves(log(10)) falls with model.d_model with confidence 0.8``,
@@ -257,20 +259,21 @@ def parse_expectation(text: str, confidence: float | None = None) -> Expectation
     Args:
         text: The sentence.
         confidence: The author's confidence, if the sentence does not state one.
+        source: Where the sentence was written, for errors.
 
     Raises:
         InputError: The sentence does not follow the grammar.
     """
-    tree = parse(text, "expectation", "expectation")
+    tree = parse(text, "expectation", "expectation", source)
     measure, relation, sure = tree.children
     written = text[measure.meta.start_pos : measure.meta.end_pos].strip()
-    found: dict[str, Any] = {"measure": measure_of(measure, written).text}
+    found: dict[str, Any] = {"measure": measure_of(measure, written, source).text}
     if sure is not None:
         found["confidence"] = number_of(sure.children[0])
     elif confidence is not None:
         found["confidence"] = confidence
     found |= _relation(relation, text)
-    return _checked(found, None, "")
+    return _checked(found, source, "")
 
 
 def read_expectations(value: Any, source: str | None) -> tuple[Expectation, ...]:
@@ -288,7 +291,7 @@ def read_expectations(value: Any, source: str | None) -> tuple[Expectation, ...]
     for number, each in enumerate(value):
         try:
             if isinstance(each, str):
-                found.append(parse_expectation(each))
+                found.append(parse_expectation(each, source=source or f"expect.{number}"))
             else:
                 found.append(_checked(each, source, f"expect.{number}"))
         except InputError as error:

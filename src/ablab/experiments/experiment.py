@@ -34,7 +34,7 @@ from ablab.experiments.header import (
     read_question,
 )
 from ablab.experiments.identity import digest
-from ablab.experiments.limits import check_depth, check_runs
+from ablab.experiments.limits import MAX_RUNS, check_depth, check_runs
 from ablab.experiments.made_by import restore
 from ablab.experiments.outline import Outline, trained_part
 from ablab.experiments.overrides import Override, parse_overrides
@@ -47,7 +47,7 @@ from ablab.experiments.shown_experiment import shown_experiment
 from ablab.experiments.sizes import apply_size
 from ablab.experiments.source import read_source
 from ablab.experiments.stages import earlier_stages
-from ablab.experiments.tree import Origins, put
+from ablab.experiments.tree import Origins, plain
 from ablab.experiments.tuned_cells import discard_tuned, tuning_data, with_tuned
 from ablab.experiments.tuning import tuning_of, tuning_text
 from ablab.experiments.variant import Variant, variant_label
@@ -289,7 +289,7 @@ def _outline(
             origin = f"argument {key}"
             arguments.append(Override(origin, key, value, is_axis=False, origin=origin))
             continue
-        put(tree, (key,), value)
+        tree[key] = plain(value)  # in place of what the file says, as an override
         origins.mark((key,), f"argument {key}")
     parsed = [*arguments, *parsed]
     for each in parsed:
@@ -303,7 +303,7 @@ def _outline(
     seeds, settling = read_seeds(tree.get("seeds", 1), origins)
     most = len(seeds) if settling is None else settling.last
     sources = [axis.source for axis in grid.axes] + [origins.of(("seeds",))] * (most > 1)
-    check_runs(grid.sizes(), most, sources)
+    check_runs(grid.size(MAX_RUNS), grid.sizes(), most, sources)
     stage = Stage(grid, CellSettings(tree, grid.axes))
     cells = stage.cells
     check_conditions(stage, lambda: earlier_stages(before), decided, origins)

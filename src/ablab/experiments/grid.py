@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -45,6 +45,14 @@ class Grid:
         """
         return {" + ".join(keys): len(rows) for keys, rows in self._units()}
 
+    def size(self, most: int) -> int:
+        """The number of cells, or more where a setting that is no axis decides what varies.
+
+        Args:
+            most: Beyond this number, cells are not counted any further.
+        """
+        return len(self._combinations(most)) if self.when else math.prod(self.sizes().values())
+
     def cells(self, has_value: HasValue) -> list[Cell]:
         """The cells; the last axis changes fastest. Cells that are equal are one cell.
 
@@ -53,8 +61,10 @@ class Grid:
         """
         choices = {axis.key: _choices(axis) for axis in self.axes}
         found: dict[tuple[str | None, ...], Cell] = {}
-        for rows in itertools.product(*(rows for _, rows in self._units())):
-            row = {key: label for each in rows for key, label in each.items()}
+        units = [rows for _, rows in self._units()]
+        for places in sorted(self._combinations()):
+            chosen = (rows[place] for rows, place in zip(units, places, strict=True))
+            row = {key: label for each in chosen for key, label in each.items()}
             cell = {key: choices[key][label_name(key, label)] for key, label in row.items()}
             cell = self._active(cell, has_value)
             name = tuple(label_name(k, cell[k].label) if k in cell else None for k in choices)
@@ -129,6 +139,71 @@ class Grid:
             keys = [each.key for each in self.axes if _has(group, each.key)]
             seen.update(keys)
             yield keys, list(group)
+
+    def _combinations(self, most: int | None = None) -> list[tuple[int, ...]]:
+        """The places of a row of each unit for each cell; of a unit that is idle there, the first.
+
+        Without this, a grid of a few hundred cells whose axes vary under different conditions would
+        be the product of all axes. What settings that are no axes decide is not known here.
+
+        Args:
+            most: Beyond this number, they are incomplete.
+        """
+        units = list(self._units())
+        if not self.when:
+            return list(itertools.product(*(range(len(rows)) for _, rows in units)))
+        found: list[tuple[dict[int, int], Row]] = [({}, {})]
+        decided: set[str] = set()
+        for unit in self._after_conditions([keys for keys, _ in units]):
+            keys, rows = units[unit]
+            longer: list[tuple[dict[int, int], Row]] = []
+            for places, known in found:
+                is_idle = all(self._is_idle(key, known, decided) for key in keys)
+                for place, row in enumerate(rows[:1] if is_idle else rows):
+                    longer.append((places | {unit: place}, {**known, **row}))
+                if most is not None and len(longer) > most:
+                    return [tuple(each.values()) for each, _ in longer]
+            found = longer
+            decided.update(keys)
+        return [tuple(places[unit] for unit in range(len(units))) for places, _ in found]
+
+    def _after_conditions(self, units: Sequence[Collection[str]]) -> list[int]:
+        """The order of units in which those that conditions are about come first, if possible."""
+        left, done, order = list(range(len(units))), set[str](), list[int]()
+        every = {key for keys in units for key in keys}
+        while left:
+            needed = {
+                unit: {
+                    other
+                    for key in units[unit]
+                    for other in self.when.get(key, {})
+                    if other in every and other not in units[unit]
+                }
+                for unit in left
+            }
+            following = next((unit for unit in left if needed[unit] <= done), left[0])
+            left.remove(following)
+            done.update(units[following])
+            order.append(following)
+        return order
+
+    def _is_idle(self, key: str, known: Row, decided: Collection[str]) -> bool:
+        """Whether a key does not vary where some other keys have these labels.
+
+        Args:
+            key: The key.
+            known: The labels.
+            decided: The keys that have a label there, or none because they do not vary.
+        """
+        return any(
+            other in decided
+            and (
+                other not in known
+                or not any(same_label(other, known[other], each) for each in labels)
+                or self._is_idle(other, known, [each for each in decided if each != key])
+            )
+            for other, labels in self.when.get(key, {}).items()
+        )
 
     def _active(self, cell: Cell, has_value: HasValue) -> Cell:
         """A cell without the keys that do not vary there.

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from ablab.experiments.axes import SweepContext
 from ablab.experiments.grid import Grid
 from ablab.experiments.grid_reader import BLOCKS, read_axis
-from ablab.experiments.tree import Origins, Path, leaves, put
+from ablab.experiments.tree import Origins, Path, is_short, leaves, put
 
 UNKNOWN = object()
 """The value of a setting that a change fixes, if what contains the setting was replaced."""
@@ -154,7 +154,7 @@ def fixed_values(path: Path, value: Any, keys: Iterable[str]) -> dict[str, Any]:
         for place, leaf in places(path, value):
             if own == place or (own == (*place, "kind") and isinstance(leaf, str)):
                 found[key] = leaf
-            elif own[: len(place)] == place:
+            elif own[: len(place)] == place and not is_short(place, leaf):
                 found[key] = UNKNOWN
     return found
 

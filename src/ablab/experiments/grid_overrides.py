@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from ablab.config import InputError, Problem
-from ablab.experiments.assign import assign, is_kind
+from ablab.experiments.assign import assign, order_of
 from ablab.experiments.axes import Axis, Choice, SweepContext, check_key, make_axis
 from ablab.experiments.grid import Grid
 from ablab.experiments.grid_changes import (
@@ -60,7 +60,8 @@ def apply_overrides(
     Raises:
         InputError: A key is not a setting, or it cannot be overridden.
     """
-    for override in sorted(overrides, key=lambda override: not is_kind(override.key)):
+    # Axes stay in the order in which they were given, which is that of the variants.
+    for override in sorted(overrides, key=lambda o: (order_of(o.key)[0], _depth(o))):
         key, source = override.key, override.source
         bundles = next((axis for axis in grid.axes if axis.key == key), None)
         if bundles is not None and key.split(".")[0] not in TOP_LEVEL:
@@ -75,13 +76,10 @@ def apply_overrides(
             tree[key] = override.value
             origins.mark((key,), source)
             continue
-        block, _, inner = key.partition(".")
-        if block in _DESIGNS and inner and not override.is_axis and tree.get(block) is not None:
-            put(tree, (block, inner), override.value)
-            origins.mark((block, inner), source)
+        if _set_within(tree, override, origins):
             continue
         path = check_key(key, source)
-        value = None if override.is_axis else override.value
+        value = _name_of(override) if override.is_axis else override.value
         fixed = fixed_values(path, value, [axis.key for axis in grid.axes])
         if override.is_axis:
             fixed = dict.fromkeys((each for each in fixed if each != key), UNKNOWN)
@@ -97,6 +95,30 @@ def apply_overrides(
         if not override.is_axis:
             assign(tree, path, override.value, origins)
     return grid
+
+
+def _set_within(tree: dict[str, Any], override: Override, origins: Origins) -> bool:
+    """Sets a single setting of how the experiment is designed; whether it was one."""
+    block, _, inner = override.key.partition(".")
+    has_settings = block in _DESIGNS or (block == "seeds" and isinstance(tree.get(block), dict))
+    if not has_settings or not inner or override.is_axis or tree.get(block) is None:
+        return False
+    first, _, rest = inner.partition(".")
+    deeper = [rest] if first == "over" else rest.split(".")  # whose keys are those of settings
+    path = (block, first, *deeper) if rest else (block, first)
+    put(tree, path, override.value)
+    origins.mark(path, override.source)
+    return True
+
+
+def _name_of(axis: Override) -> str | None:
+    """One of the values of an axis, if they are names; None if they are not."""
+    first = axis.value[0] if isinstance(axis.value, list) and axis.value else None
+    return first if isinstance(first, str) else None
+
+
+def _depth(override: Override) -> int:
+    return 0 if override.is_axis else order_of(override.key)[1]
 
 
 def _chosen(axis: Axis, override: Override) -> Axis:

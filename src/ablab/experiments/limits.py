@@ -55,26 +55,32 @@ def check_axis(key: str, values: int | None, source: str | None, given: Any) -> 
     )
 
 
-def check_runs(axes: Mapping[str, int], seeds: int, sources: Iterable[str | None]) -> None:
+def check_runs(
+    cells: int, axes: Mapping[str, int], seeds: int, sources: Iterable[str | None]
+) -> None:
     """Rejects an experiment that has too many runs.
 
     Args:
+        cells: The number of cells; above :data:`MAX_RUNS`, it need not be exact.
         axes: The number of values of each axis.
         seeds: The number of seeds.
         sources: Where the axes were written.
 
     Raises:
-        InputError: The product exceeds :data:`MAX_RUNS`.
+        InputError: The runs are more than :data:`MAX_RUNS`.
     """
-    runs = math.prod(axes.values()) * seeds
-    if runs <= MAX_RUNS:
+    if cells * seeds <= MAX_RUNS:
         return
+    product = math.prod(axes.values())
+    runs = _count(product * seeds)
+    if cells < product:  # some axes vary in some cells only
+        runs = f"more than {MAX_RUNS:,}"
     factors = [f"{key} ({count:,})" for key, count in axes.items()]
     factors += [f"seeds ({seeds:,})"] * (seeds > 1 or not axes)
     where = ", ".join(dict.fromkeys(each for each in sources if each is not None)) or None
     raise InputError(
         Problem(
-            f"the experiment has {_count(runs)} runs",
+            f"the experiment has {runs} runs",
             "grid" if axes else "seeds",
             where,
             " × ".join(factors),

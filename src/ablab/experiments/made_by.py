@@ -14,7 +14,7 @@ from ablab.experiments.axes import Axis, SweepContext
 from ablab.experiments.cell_settings import CellSettings
 from ablab.experiments.grid import Grid, label_name, same_label
 from ablab.experiments.grid_reader import read_grid
-from ablab.experiments.limits import check_runs
+from ablab.experiments.limits import MAX_RUNS, check_runs
 from ablab.experiments.parts import PARTS
 from ablab.experiments.tree import Origins
 
@@ -118,7 +118,7 @@ def _cells(tree: Mapping[str, Any]) -> list[dict[str, str]]:
     """The cells of a tree, as names of labels by key."""
     own = copy.deepcopy(dict(tree))
     grid = read_grid(own["grid"], None, Origins(), SweepContext(str(own.get("name")), own))
-    check_runs(grid.sizes(), 1, [axis.source for axis in grid.axes])
+    check_runs(grid.size(MAX_RUNS), grid.sizes(), 1, [axis.source for axis in grid.axes])
     cells = grid.cells(CellSettings(own, grid.axes).has_value)
     return [{key: label_name(key, choice.label) for key, choice in cell.items()} for cell in cells]
 

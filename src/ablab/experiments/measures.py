@@ -207,7 +207,7 @@ def _call(name: str, tree: Any, text: str, source: str | None) -> Measure:
         raise _wrong(f"wrong arguments for {name}", text, source, FUNCTIONS[name])
     if not columns and name != "leaves":
         raise _wrong(f"{name} needs a column", text, source, FUNCTIONS[name])
-    if between and numbers[0] > numbers[1]:
+    if len(numbers) == 2 and numbers[0] > numbers[1]:
         raise _wrong("the first number is greater than the second", text, source, FUNCTIONS[name])
     if levels and name not in _WITH_LEVELS:
         raise _wrong(f"{name} cannot depend on a setting", text, source, FUNCTIONS[name])

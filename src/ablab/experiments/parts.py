@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from ablab.config import Config, InputError, Problem, nearest
 from ablab.config.own_parts import EXAMPLES, check_members
 from ablab.experiments.resolve import resolved
-from ablab.experiments.setting_problems import problem_of
+from ablab.experiments.setting_problems import problems_of
 from ablab.experiments.tree import Origins
 from ablab.model.config import MODELS, ModelConfig
 from ablab.model.user_config import config_of
@@ -212,7 +212,7 @@ def _check_part(
             found = [each for each in found if each["loc"]]
             if not found:
                 return None
-        raise InputError(*(problem_of(part, cls, each, origins) for each in found)) from error
+        raise InputError(*problems_of(part, cls, found, origins)) from error
     except InputError:
         raise
     except Exception as error:  # a user's configuration class can raise anything
@@ -287,5 +287,4 @@ def check_settings(cls: type[C], data: Mapping[str, Any], prefix: str) -> C:
     try:
         return cls.model_validate(dict(data))
     except ValidationError as error:
-        problems = [problem_of(prefix, cls, each, Origins()) for each in error.errors()]
-        raise InputError(*problems) from error
+        raise InputError(*problems_of(prefix, cls, error.errors(), Origins())) from error

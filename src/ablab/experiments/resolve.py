@@ -32,7 +32,7 @@ def resolved(data: Mapping[str, Any], task: TaskConfig | None, origins: Origins)
                 "one of the two; train.steps=null removes the steps",
             )
         )
-    epochs = data.pop("epochs", None)
+    epochs = _number(data.pop("epochs", None))
     if data.get("batch_size") == "full":
         del data["batch_size"]
         if task is not None:
@@ -40,7 +40,7 @@ def resolved(data: Mapping[str, Any], task: TaskConfig | None, origins: Origins)
     if epochs is None:
         return data
     data.pop("steps", None)
-    batch_size = data.get("batch_size", TrainConfig.model_fields["batch_size"].default)
+    batch_size = _number(data.get("batch_size", TrainConfig.model_fields["batch_size"].default))
     if not _is_positive(epochs) or not _is_positive(batch_size):
         return data | {"epochs": epochs}  # reported by their own checks
     if task is not None:
@@ -48,6 +48,14 @@ def resolved(data: Mapping[str, Any], task: TaskConfig | None, origins: Origins)
         # Exact decimals: 1.1 epochs of 100 samples are 110, which binary fractions miss.
         data["steps"] = math.ceil(Fraction(str(epochs)) * size / Fraction(str(batch_size)))
     return data
+
+
+def _number(value: Any) -> Any:
+    """A number that is written as text, as other settings may be; anything else as it is."""
+    try:
+        return float(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
 
 
 def _is_positive(value: Any) -> bool:

@@ -1,5 +1,7 @@
 """What pydantic finds wrong with settings, as problems that a user can act on."""
 
+import re
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -7,10 +9,44 @@ from ablab.config import Config, InputError, Problem, nearest
 from ablab.experiments.setting_keys import keys_of, suggest_key
 from ablab.experiments.tree import Origins, Path
 
+# How pydantic names a type of a union in the location of an error; no setting has such a name.
+_TYPE = re.compile(r"(constrained-)?(int|float|str|bool|none)|[a-z-]+\[.*\]|[A-Z]\w*Config")
 
-def problem_of(part: str, cls: type[Config], error: Any, origins: Origins) -> Problem:
-    """Converts a pydantic error to a problem that a user can act on."""
-    path: Path = (part, *(str(item) for item in error["loc"]))
+
+def problems_of(
+    part: str, cls: type[Config], errors: Iterable[Any], origins: Origins
+) -> list[Problem]:
+    """Converts pydantic's errors to problems that a user can act on, one for each key.
+
+    A value that could have been of several types has an error for each of them.
+    """
+    found: dict[str, Problem] = {}
+    for error in errors:
+        problem = _problem_of(part, cls, error, origins)
+        key = problem.key if _branch(error) is not None else None
+        if key is None or key not in found:
+            found[key or f"{len(found)}:{problem.message}"] = problem
+            continue
+        ways = [each for each in (found[key].expected, problem.expected) if each is not None]
+        found[key] = replace(
+            found[key],
+            message=f"{key} has a wrong value",
+            expected=", or ".join(dict.fromkeys(ways)) or None,
+            suggestion=found[key].suggestion or problem.suggestion,
+        )
+    return list(found.values())
+
+
+def _branch(error: Any) -> int | None:
+    """The place at which pydantic names a type in the path of a setting; None if it does not."""
+    if error["type"] == "extra_forbidden":  # the path ends with a name of the user's
+        return None
+    named = (n for n, item in enumerate(error["loc"]) if _TYPE.fullmatch(str(item)))
+    return next(named, None)
+
+
+def _problem_of(part: str, cls: type[Config], error: Any, origins: Origins) -> Problem:
+    path: Path = (part, *(str(item) for item in error["loc"][: _branch(error)]))
     key = ".".join(path)
     source = origins.of(path)
     given = error["input"]
@@ -39,6 +75,8 @@ def problem_of(part: str, cls: type[Config], error: Any, origins: Origins) -> Pr
             return Problem(f"{key}: {text}", key, origins.inside(path) or source, **shown)
         case _:
             message = str(error["msg"]).removeprefix("Input should be ")
+            if error["type"] in ("model_type", "dict_type"):  # it names a class
+                message = "a mapping of settings"
             return Problem(f"{key} has a wrong value", key, source, given, message)
 
 

@@ -10,7 +10,7 @@ from ablab.experiments.cell_settings import CellSettings
 from ablab.experiments.grid_changes import apply_changes
 from ablab.experiments.grid_conditions import Stage
 from ablab.experiments.grid_reader import read_grid
-from ablab.experiments.limits import check_runs
+from ablab.experiments.limits import MAX_RUNS, check_runs
 from ablab.experiments.sizes import apply_size, read_sizes
 from ablab.experiments.tree import Origins
 
@@ -29,7 +29,7 @@ def earlier_stages(tree: Mapping[str, Any]) -> list[Stage]:
             context = SweepContext(str(own.get("name")), own)
             grid = read_grid(own.get("grid") or {}, own.get("cells"), Origins(), context)
             grid = apply_changes(grid, pending, context)
-            check_runs(grid.sizes(), 1, [axis.source for axis in grid.axes])
+            check_runs(grid.size(MAX_RUNS), grid.sizes(), 1, [axis.source for axis in grid.axes])
         except InputError:
             continue
         found.append(Stage(grid, CellSettings(own, grid.axes)))

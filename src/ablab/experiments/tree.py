@@ -4,6 +4,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 Path = tuple[str, ...]
+# Of these, a name is short for the kind, and the other settings stay as they are.
+_NAMED = (("train", "schedule"), ("train", "loss"), ("model", "output_norm"))
 
 
 class Origins:
@@ -40,10 +42,17 @@ class Origins:
         return ", ".join(found) or None
 
 
-def put(tree: dict[str, Any], path: Path, value: Any) -> None:
+def put(tree: dict[str, Any], path: Path, value: Any, above: Path = ()) -> None:
     """Sets the value at ``path``; a mapping is merged into an existing mapping.
 
-    A name in place of a mapping is short for its ``kind`` (``schedule: cosine``).
+    A name in place of a mapping is short for its ``kind`` (``schedule: cosine``): other settings of
+    a schedule, a loss or a norm stay as they are, and those of an optimizer if it is the same.
+
+    Args:
+        tree: The mapping.
+        path: The path of the value in it.
+        value: The value.
+        above: The path of the mapping in the settings of an experiment.
     """
     node = tree
     for part in path[:-1]:
@@ -53,11 +62,20 @@ def put(tree: dict[str, Any], path: Path, value: Any) -> None:
             node[part] = child
         node = child
     here = node.get(path[-1])
+    if isinstance(here, dict) and isinstance(value, str):
+        whole = (*above, *path)
+        is_same = whole == ("train", "optimizer") and here.get("kind") == value
+        value = {"kind": value} if is_same or is_short(whole, value) else value
     if isinstance(value, Mapping) and isinstance(here, dict):
         for key, inner in value.items():
-            put(here, (str(key),), inner)
+            put(here, (str(key),), inner, (*above, *path))
     else:
-        node[path[-1]] = _plain(value)
+        node[path[-1]] = plain(value)
+
+
+def is_short(path: Path, value: Any) -> bool:
+    """Whether a value is the name of a kind, which leaves the settings beside it as they are."""
+    return isinstance(value, str) and path in _NAMED
 
 
 def leaves(tree: Mapping[str, Any], prefix: Path = ()) -> Iterator[tuple[Path, Any]]:
@@ -69,10 +87,10 @@ def leaves(tree: Mapping[str, Any], prefix: Path = ()) -> Iterator[tuple[Path, A
             yield (*prefix, str(key)), value
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """A copy of the value as plain dicts and lists."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(inner) for key, inner in value.items()}
+        return {str(key): plain(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(inner) for inner in value]
+        return [plain(inner) for inner in value]
     return value

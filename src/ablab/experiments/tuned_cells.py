@@ -27,7 +27,7 @@ def discard_tuned(tree: dict[str, Any], keys: Sequence[str]) -> None:
         tree: The tree, which is modified.
         keys: What is overridden. The name, seeds and what is asked do not affect the settings.
     """
-    if any(key not in _UNAFFECTED for key in keys):
+    if any(key.partition(".")[0] not in _UNAFFECTED for key in keys):
         tree.pop(_TUNED, None)
 
 
@@ -57,7 +57,8 @@ def tuning_data(
     if tuning is None:
         return {}
     source = origins.of(("tune",))
-    check_runs({"variants": len(cells), "tune.trials": tuning.trials}, tuning.seeds, [source])
+    sizes = {"variants": len(cells), "tune.trials": tuning.trials}
+    check_runs(len(cells) * tuning.trials, sizes, tuning.seeds, [source])
     found = tree.get(_TUNED)
     data = {"tune": tuning.as_data()}
     if found is None:
