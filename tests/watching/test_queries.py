@@ -127,3 +127,14 @@ def test_the_entry_says_what_each_text_was_generated_from(asked, tmp_path):
         assert sentence in (folder / "entry.md").read_text()
         page = html.unescape((folder / "index.html").read_text())
         assert sentence in page and "empty prompt" not in page
+
+
+def test_a_run_that_a_stop_rule_ends_answers_at_its_last_step(asked, tmp_path):
+    asked["train"] |= {"steps": 40, "stop": {"below": 100.0}}  # at the first step that is logged
+    asked["watch"] |= {"every": 3}
+    trained = train(asked, tmp_path / "lab")
+    assert {run.status for run in trained.runs} == {"stopped"}
+    (end,) = {run.step for run in trained.runs}
+    kept = stored_samples(trained.store, [run.run for run in trained.runs])
+    assert sorted({step for _, step in kept}) == [0, end]
+    assert len(kept) == 4

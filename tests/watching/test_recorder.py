@@ -76,3 +76,25 @@ def test_no_more_than_asked_for_are_kept():
     config = RecorderConfig(steps=5, at_most=2, statistics=("grad/*/rms",))
     kept, _ = fly([make_run()], config, 100, spoil=spoil)
     assert len(kept) == 2
+
+
+def test_a_negative_loss_does_not_jump():
+    """A loss of one's own can be below zero, where five times as much is lower."""
+
+    def spoil(step, losses):
+        losses[:] = -2.0 + 0.01 * np.sin(np.arange(len(losses)))[:, None]
+
+    kept, _ = fly(
+        [make_run()], RecorderConfig(steps=5, statistics=("param/*/rms",)), 60, spoil=spoil
+    )
+    assert kept == []
+
+
+def test_a_loss_that_rises_from_below_zero_to_above_it_does_not_jump():
+    def spoil(step, losses):
+        losses[:] = 1.0 if step > 40 else -1.0
+
+    kept, _ = fly(
+        [make_run()], RecorderConfig(steps=5, statistics=("param/*/rms",)), 60, spoil=spoil
+    )
+    assert kept == []

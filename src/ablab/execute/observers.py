@@ -19,7 +19,7 @@ from ablab.train.log_steps import logs
 from ablab.train.loop import Observer
 from ablab.train.run import Run, by_stack_key
 from ablab.train.stack import Stack, initial_model, make_task
-from ablab.watching.captures import Capturer, capture_bytes, capture_names
+from ablab.watching.captures import Capturer, capture_bytes, capture_names, every_tensor
 from ablab.watching.config import WatchConfig
 from ablab.watching.queries import QueryObserver, query_tokens
 from ablab.watching.recorder import Incident, Recorder
@@ -107,11 +107,7 @@ def runs_with_fewer_statistics(store: Store, runs: Sequence[Run]) -> list[str]:
 
 
 def captured_bytes(run: Run) -> int:
-    """The size of a run's captures in bytes, from its first step to its last.
-
-    Raises:
-        InputError: A pattern matches no tensor.
-    """
+    """The size of a run's captures in bytes, from its first step to its last."""
     watch = run.watch
     assert isinstance(watch, WatchConfig), "the runs of an experiment have a watch section"
     if not watch.captures:
@@ -124,7 +120,8 @@ def captured_bytes(run: Run) -> int:
         return 0
     total = 0
     for config in watch.captures:
-        names = capture_names(config.what, there.sites, there.layout, there.watched_state)
+        every = every_tensor(there.sites, there.layout, there.watched_state)
+        names = capture_names(config.what, every)
         each = capture_bytes(names, there.sites, there.layout, config.samples, there.item)
         total += each * config.count(run.train.steps)
     return total

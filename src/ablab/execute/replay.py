@@ -30,7 +30,14 @@ from ablab.train.method import SOLO, STACK, Method
 from ablab.train.run import Run
 from ablab.train.run_state import RunState
 from ablab.train.stack import Stack, initial_model
-from ablab.watching.captures import capture, capture_bytes, capture_names, probe_tokens
+from ablab.watching.captures import (
+    capture,
+    capture_bytes,
+    capture_names,
+    check_capture_patterns,
+    every_tensor,
+    probe_tokens,
+)
 from ablab.watching.columns import check_patterns, choose_columns, every_column
 from ablab.watching.config import WatchConfig
 from ablab.watching.shadow import Shadow
@@ -135,7 +142,9 @@ def replay(
     check_patterns(request.statistics, every)
     columns = choose_columns(request.statistics, every)
     latest = request.latest_start(any(each.reducer.given == "gradients" for each in columns))
-    names = capture_names(request.captures, sites, layout, watched)
+    tensors = every_tensor(sites, layout, watched)
+    check_capture_patterns(request.captures, tensors)
+    names = capture_names(request.captures, tensors)
     capture_size = capture_bytes(names, sites, layout, request.samples, there.item)
     needed = capture_size * len(request.captured())
     check_space(store.path, needed, "captures")

@@ -23,27 +23,39 @@ from ablab.watching.sites import Site
 SaveTensors = Callable[[str, int, dict[str, Tensor]], None]  # (run, step, tensors)
 
 
-def capture_names(
-    patterns: Sequence[str],
-    sites: Mapping[str, Site],
-    layout: ParameterLayout,
-    optimizer_state: Sequence[str],
+def every_tensor(
+    sites: Mapping[str, Site], layout: ParameterLayout, optimizer_state: Sequence[str]
 ) -> list[str]:
-    """The tensors that match any of the patterns, as FAMILY/NAME; a bare site is an activation.
+    """The names of all tensors that can be captured, as FAMILY/NAME."""
+    every = [f"activation/{site}" for site in sites]
+    every += [f"param/{name}" for name in layout.names]
+    return every + [f"optimizer/{slot}/{name}" for slot in optimizer_state for name in layout.names]
+
+
+def capture_names(patterns: Sequence[str], every: Sequence[str]) -> list[str]:
+    """The tensors that match any of the patterns; a bare site is an activation.
+
+    Args:
+        patterns: The patterns.
+        every: The names of all tensors; see :func:`every_tensor`.
+    """
+    full = [_full(pattern) for pattern in patterns]
+    return [name for name in every if any(fnmatchcase(name, each) for each in full)]
+
+
+def check_capture_patterns(patterns: Sequence[str], every: Sequence[str]) -> None:
+    """Checks that each pattern matches a tensor.
+
+    Args:
+        patterns: The patterns.
+        every: The names of all tensors, of several architectures if they vary.
 
     Raises:
         InputError: A pattern matches no tensor.
     """
-    every = [f"activation/{site}" for site in sites]
-    every += [f"param/{name}" for name in layout.names]
-    every += [f"optimizer/{slot}/{name}" for slot in optimizer_state for name in layout.names]
-    chosen: set[str] = set()
     for pattern in patterns:
-        family = pattern.partition("/")[0]
-        known = "/" in pattern and (family in CAPTURED or any(mark in family for mark in "*?["))
-        full = plain_site(pattern if known else f"activation/{pattern}")
-        found = {name for name in every if fnmatchcase(name, full)}
-        if not found:
+        full = _full(pattern)
+        if not any(fnmatchcase(name, full) for name in every):
             raise InputError(
                 Problem(
                     f"{pattern!r} matches no tensor",
@@ -53,8 +65,13 @@ def capture_names(
                     suggestion=nearest(full, every),
                 )
             )
-        chosen |= found
-    return [name for name in every if name in chosen]
+
+
+def _full(pattern: str) -> str:
+    """A pattern with its family."""
+    family = pattern.partition("/")[0]
+    known = "/" in pattern and (family in CAPTURED or any(mark in family for mark in "*?["))
+    return plain_site(pattern if known else f"activation/{pattern}")
 
 
 def capture_bytes(
@@ -155,11 +172,12 @@ class Capturer(Observer):
         for config in due:
             probe = probe_tokens(stack, config.samples)
             rows = like_parameters(stack.optimizer_state, stack.theta)
-            names = capture_names(config.what, self._sites, stack.layout, list(rows))
+            names = capture_names(config.what, every_tensor(self._sites, stack.layout, list(rows)))
             for index in range(len(stack.runs)):
                 found[index] |= capture(stack, index, names, probe, self._model)
         for run, tensors in zip(stack.runs, found, strict=True):
-            self._keep(run.id, step, tensors)
+            if tensors:  # other architectures may have those that are asked for
+                self._keep(run.id, step, tensors)
 
 
 def probe_tokens(stack: Stack, samples: int) -> Tensor:

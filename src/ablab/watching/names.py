@@ -38,7 +38,8 @@ def is_statistic(column: str) -> bool:
 def split_pattern(pattern: str) -> tuple[str, str, str]:
     """Splits a name or pattern into family, site or parameter, and reducer.
 
-    A missing part is ``*``. TransformerLens's prefix ``hook_`` is removed from the parts of a site.
+    A missing part is ``*``, and so are the parameters after a slot of ``optimizer``.
+    TransformerLens's prefix ``hook_`` is removed from the parts of a site.
     A reducer with a colon is an import path.
 
     Raises:
@@ -47,7 +48,7 @@ def split_pattern(pattern: str) -> tuple[str, str, str]:
     family, _, rest = pattern.partition("/")
     middle, slash, reducer = rest.rpartition("/")
     if not slash:
-        middle, reducer = rest or "*", "*"
+        middle, reducer = ("*", rest) if rest in REDUCERS.names() else (rest or "*", "*")
     if not _is_wild(family) and family not in FAMILIES:
         raise InputError(
             Problem(
@@ -76,11 +77,16 @@ def matches(name: str, split: tuple[str, str, str]) -> bool:
     own_family, _, rest = name.partition("/")
     own_middle, _, own_reducer = rest.rpartition("/")
     family, middle, reducer = split
-    return (
-        fnmatchcase(own_family, family)
-        and fnmatchcase(own_middle, middle)
-        and fnmatchcase(own_reducer, reducer)
-    )
+    if not fnmatchcase(own_family, family):
+        return False
+    if family == "optimizer" and _is_slot(middle):
+        middle = f"{middle}/*"
+    return fnmatchcase(own_middle, middle) and fnmatchcase(own_reducer, reducer)
+
+
+def _is_slot(middle: str) -> bool:
+    """Whether the middle of a pattern is a tensor of the optimizer's state, of any parameter."""
+    return "/" not in middle and not _is_wild(middle)
 
 
 def _is_wild(text: str) -> bool:

@@ -106,17 +106,28 @@ class QueryObserver(Observer):
 
     def stopped(self, stack: Stack, advance: Advance) -> None:
         """Generates if it is due, and at the last step."""
-        if self._config.at(stack.step) or stack.step == stack.config.steps:
+        if self._is_due(stack):
             self._generate(stack)
 
+    def ended(self, stack: Stack, advance: Advance, runs: Sequence[str]) -> None:
+        """Generates for runs that end, as this is their last step."""
+        if not self._is_due(stack):
+            self._generate(stack, runs)
+
+    def _is_due(self, stack: Stack) -> bool:
+        return self._config.at(stack.step) or stack.step == stack.config.steps
+
     @torch.no_grad()
-    def _generate(self, stack: Stack) -> None:
+    def _generate(self, stack: Stack, only: Sequence[str] | None = None) -> None:
+        """Generates for some of the runs; None for all."""
         own = stack.config.precision
         precision = self._config.precision or own
         if self._model is None:
             self._model = self._make_model().to(stack.device, DTYPES[precision]).eval()
         with products_during(stack.device, precision, own):
             for index, run in enumerate(stack.runs):
+                if only is not None and run.id not in only:
+                    continue
                 if not bool(stack.theta[index].isfinite().all()):
                     continue  # it has diverged
                 views = stack.layout.views(stack.theta[index : index + 1])

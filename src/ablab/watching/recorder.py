@@ -132,18 +132,24 @@ class Recorder(Observer):
         fatal: NDArray[np.bool_],
         first: int,
     ) -> list[tuple[int, str]]:
-        """The first step at which the loss jumps, and the step at which a loss ends the run."""
+        """The first step at which the loss jumps, and the step at which a loss ends the run.
+
+        A loss of a task of one's own can be negative, of which no factor is a jump.
+        """
         config = self._config
         found: list[tuple[int, str]] = []
         before = np.concatenate([seen[-1:] or losses[:1], losses[:-1]])
         with np.errstate(invalid="ignore"):
-            rises = np.flatnonzero(losses > config.jump * before)
+            rises = np.flatnonzero((losses > config.jump * before) & (before > 0))
         for k in rises.tolist():  # a jump also exceeds the loss just before it
             window = [*seen, *losses[:k].tolist()][-config.steps :]
             step = first + k
             cool = step - self._last.get(run, -config.steps) >= config.steps
             enough = 2 * len(window) >= config.steps
-            if enough and cool and losses[k] > config.jump * max(window) and np.isfinite(losses[k]):
+            highest = max(window, default=0.0)
+            if not enough or not cool or highest <= 0 or not np.isfinite(losses[k]):
+                continue
+            if losses[k] > config.jump * highest:
                 found.append((step, "jump"))
                 break
         if fatal.any():

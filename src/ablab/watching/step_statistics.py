@@ -11,6 +11,7 @@ from ablab.train.optimizer import like_parameters
 from ablab.train.run import Run, by_stack_key
 from ablab.train.stack import Stack
 from ablab.train.taps import TapReducer
+from ablab.watching.captures import check_capture_patterns, every_tensor
 from ablab.watching.column_buffer import ColumnBuffer
 from ablab.watching.columns import Column, check_patterns, choose_columns, every_column
 from ablab.watching.config import WatchConfig
@@ -153,22 +154,24 @@ class StepStatistics(StatisticsCollector):
 
 
 def check_watching(runs: Sequence[Run]) -> None:
-    """Checks that each pattern of statistics matches at least one in some run.
+    """Checks that each pattern of statistics or captures matches at least one in some run.
 
     Args:
         runs: All runs of an experiment.
 
     Raises:
-        InputError: A pattern matches no statistic.
+        InputError: A pattern matches no statistic, or no tensor.
     """
     shapes = [group[-1] for group in by_stack_key(runs).values()]
     found: dict[tuple[str, ...], list[Column]] = {}
+    tensors: dict[tuple[str, ...], list[str]] = {}
     for run in ticking(shapes, len(shapes), "checking what is watched in", "shape"):
         assert isinstance(run.watch, WatchConfig), "an experiment's runs have a watch section"
         recorder = run.watch.recorder
         patterns = run.watch.statistics + (recorder.statistics if recorder is not None else ())
         patterns = tuple(pattern for pattern in patterns if pattern not in ("*", *DEFAULT))
-        if not patterns:
+        captured = tuple(pattern for each in run.watch.captures for pattern in each.what)
+        if not patterns and not captured:
             continue
         try:
             there = watchable(run)
@@ -176,8 +179,12 @@ def check_watching(runs: Sequence[Run]) -> None:
             raise
         except (Exception, SystemExit):  # training reports this error and saves it with the run
             return
-        found.setdefault(patterns, []).extend(
-            every_column(patterns, there.sites, there.layout, there.watched_state)
-        )
+        own = there.sites, there.layout, there.watched_state
+        if patterns:
+            found.setdefault(patterns, []).extend(every_column(patterns, *own))
+        if captured:
+            tensors.setdefault(captured, []).extend(every_tensor(*own))
     for patterns, every in found.items():
         check_patterns(patterns, every)
+    for captured, names in tensors.items():
+        check_capture_patterns(captured, names)
