@@ -172,3 +172,18 @@ def test_seeds_needed_are_announced_only_where_they_are_estimated():
     assert said(2, [8, 16, 64]) == said(5, [8, 16]) == ""
     assert said(5, [8, 64]) == "; the table estimates the number of seeds needed"
     assert said(5, [8, 16, 64]).endswith("number of seeds needed, where it can")
+
+
+def test_of_one_run_no_median_is_told(tmp_path):
+    """It stays at log 10 until step 200, and its loss jumps at step 300."""
+
+    def curve(keys, seed, steps):
+        loss = leaving(np.random.default_rng(seed), steps, 200)
+        loss[299:] *= np.exp(3 * np.exp(-(steps[299:] - 300) / 5))
+        return loss
+
+    store, record = fill(tmp_path / "lab", grid(steps=500, seeds=1, grid={}), curve)
+    told = find(store, record, experiment_runs(store, record)).sentences
+    assert re.fullmatch(r"The run stays at log\(10\), until step (19|20)\d\.", told[0]), told
+    assert any(re.fullmatch(r"The run has spikes, by a factor of at most .*: 1\.", each)
+               for each in told), told  # fmt: skip

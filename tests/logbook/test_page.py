@@ -19,7 +19,7 @@ def test_only_the_pages_own_scripts_may_run():
 
 def test_further_scripts_come_last_and_may_ask_where_they_are_told():
     found = assets("console.log(grid);", connect="'self'")
-    assert found["page_js"].rstrip().endswith("console.log(grid);\n}\n})();".replace("}\n}", "}"))
+    assert found["page_js"].rstrip().endswith("console.log(grid);\n})();\n})();")
     assert "connect-src 'self'" in found["policy"]
     assert policy().startswith("default-src 'none'; script-src 'none';")
 
@@ -33,3 +33,9 @@ def test_scripts_ask_for_nothing_from_elsewhere():
 def test_cells_of_tables_keep_their_bars():
     template = templates().from_string("{{ 'a|b' | cell }}")
     assert template.render() == r"a\|b"
+
+
+def test_a_cell_of_a_table_is_one_line():
+    """A claim can be a block of YAML, which ends with a new line."""
+    template = templates().from_string("| {{ claim | cell }} | held |")
+    assert template.render(claim="one\n  two\n") == "| one two | held |"

@@ -12,6 +12,8 @@ from ablab.config import InputError
 from ablab.logbook.entry import entry_content
 from ablab.logbook.scales import planned_ends
 from ablab.notebook import curves
+from ablab.notebook.curves import _along
+from ablab.read.bands import Band, SeedCurve
 from tests.store.makers import train
 
 SMALL = {
@@ -187,3 +189,11 @@ def test_a_long_curve_has_the_lowest_and_the_highest_value_of_each_point(monkeyp
     assert {(4.0 * (n + 1), end(losses[n])) for n in range(3) for end in (min, max)} <= corners
     monkeypatch.undo()
     assert "of them" not in run.plot("train_loss").caption
+
+
+def test_restarts_are_where_the_curve_is():
+    seed = SeedCurve(0, [250, 500, 750], [3.0, 2.0, 1.0], [3.0, 2.0, 1.0], [3.0, 2.0, 1.0])
+    band = Band({}, "a", seed.steps, seed.values, seed.low, seed.high, [500], [seed])
+    found = _along(band, 4096.0, {}, "tokens")
+    assert found.restarts == [500 * 4096]
+    assert found.steps == [step * 4096 for step in seed.steps]

@@ -160,7 +160,7 @@ def _judged(verdict: Verdict, every: Family, place: int) -> str:
         place: Its place among them.
     """
     late = ", written after results had been seen" if verdict.late else ""
-    claim = verdict.claim.removesuffix(".")
+    claim = " ".join(verdict.claim.split()).removesuffix(".")
     adjusted = every.adjusted[place]
     but = ""
     if every.lost[place] and adjusted is not None:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ablab.config import InputError
+from ablab.config import InputError, counted
 from ablab.experiments.seeds import settling_of
 from ablab.experiments.short_names import short_names
 from ablab.logbook.answer import Answer, answer_measure, find_answer
@@ -266,7 +266,7 @@ def _compared(effects: Sequence[Effects], answer: Answer) -> list[str]:
         said = answer.ranked and len(found.factorial) == 1
         if rest and answer.state != "open" and not said:
             sentences.append(
-                f"{_of(rest, len(found.factorial), 'comparison')} of {words} "
+                f"{rest} of {counted(len(found.factorial), 'comparison')} of {words} "
                 f"{'is' if rest == 1 else 'are'} undecided. This does not mean that the values are "
                 f"equal{_seeds_words(left)}."
             )
@@ -309,8 +309,10 @@ def _levels(
             continue
         ends = plateau_ends(known, group)
         told[name] = ends.never
-        until = f", until step {ends.words('after', 'not left')} (median and range"
-        until += f"; {ends.never} never left it)" if ends.never else ")"
+        until = f", until step {ends.words('after', 'not left')}"
+        remarks = ["median and range"] if ends.runs > 1 else []
+        remarks += [f"{ends.never} never left it"] if ends.never else []
+        until += f" ({'; '.join(remarks)})" if remarks else ""
         if ends.cut_off_words:
             until = f": {ends.cut_off_words}"
         elif ends.open_words:
@@ -347,15 +349,15 @@ def _spiky(
     highest = max(spike.height for run in having for spike in readings[run.run].spikes)
     text = (
         f"{_of(len(having), len(runs), 'run')} {'has' if len(having) == 1 else 'have'} spikes, by "
-        f"a factor of at most {number(highest)}; spikes per run: {spread_words(counts, number)} "
-        "(median and range of all runs)"
+        f"a factor of at most {number(highest)}; spikes per run: {spread_words(counts, number)}"
     )
+    text += " (median and range of all runs)" if len(counts) > 1 else ""
     known = [each for each in spikes if each.zero_sum_error is not None]
     if known:
         lost = sum(each.zero_sum_step is not None for each in known)
         text += (
-            f"; before {_of(lost, len(known), 'explained spike')}, logit gradients no longer "
-            "summed to zero"
+            f"; before {lost} of {counted(len(known), 'explained spike')}, logit gradients no "
+            "longer summed to zero"
         )
     return [text + "."]
 
@@ -372,4 +374,5 @@ def _troubled(runs: Sequence[RunRecord]) -> list[str]:
 
 
 def _of(count: int, total: int, noun: str) -> str:
-    return f"{count} of {total} {noun}{'' if total == 1 else 's'}"
+    """How many of several; at the beginning of a sentence if there is one only."""
+    return f"{count} of {total} {noun}s" if total > 1 else f"The {noun}"

@@ -17,6 +17,7 @@ from ablab.store.paths import plain_name
 from ablab.store.store import ExperimentRecord, Store
 
 Form = Literal["csv", "parquet", "tensorboard", "wandb"]
+_LONGEST = 200  # bytes of a variant in the name of a folder
 _FRONT = ("run", "experiment", "seed", "step")
 
 
@@ -187,7 +188,9 @@ def _to_tensorboard(
 ) -> None:
     for run, variant, seed, rows in _rows(frame, record):
         label = ",".join(f"{key}={value}" for key, value in (variant | {"seed": seed}).items())
-        folder = path / f"{label.replace('/', '_')}-{run}"
+        # A name has at most 255 bytes; the run's id alone would identify it.
+        short = label.replace("/", "_").encode()[:_LONGEST].decode(errors="ignore")
+        folder = path / f"{short}-{run}"
         for old in folder.glob("events.out.tfevents.*"):  # replace earlier events, do not append
             old.unlink()
         with package.SummaryWriter(str(folder)) as writer:

@@ -32,11 +32,16 @@ def templates_with(*others: BaseLoader) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["cell"] = lambda value: re.sub(r"([|\\])", r"\\\1", str(value))
+    environment.filters["cell"] = _cell
     environment.filters["explained"] = explained
     environment.filters["sourced"] = source_words
     environment.filters["themed"] = themed
     return environment
+
+
+def _cell(value: object) -> str:
+    """The text of a cell of a Markdown table, in one line."""
+    return re.sub(r"([|\\])", r"\\\1", " ".join(str(value).split()))
 
 
 def assets(*more: str, connect: str = "'none'") -> dict[str, str]:
@@ -56,11 +61,11 @@ def assets(*more: str, connect: str = "'none'") -> dict[str, str]:
         ),
     }
     parts = [folder.joinpath("page", f"{name}.js").read_text(encoding="utf-8") for name in _SCRIPTS]
-    # All scripts share one scope and define no globals; without a figure, nothing runs.
+    # All scripts share one scope and define no globals; without a figure, only maps have one.
     page = "\n".join([*parts, *more])
     maps = folder.joinpath("page", "maps.js").read_text(encoding="utf-8")
-    page = f'if (document.getElementById("plot")) (() => {{\n"use strict";\n{page}\n}})();'
-    page = f'(() => {{\n"use strict";\n{maps}}})();\n{page}'
+    page = f'if (document.getElementById("plot")) (() => {{\n{page}\n}})();'
+    page = f'(() => {{\n"use strict";\n{maps}\n{page}\n}})();'
     scripts = {"first_js": _FIRST, "uplot_js": read.pop("uplot_js"), "page_js": page}
     return read | scripts | {"policy": policy(*scripts.values(), connect=connect)}
 

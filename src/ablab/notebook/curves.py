@@ -256,7 +256,8 @@ def _along(band: Band, cost: float | None, of_seeds: Mapping[int, float], x: X) 
         )
     own = of_seeds if x == "seconds" else {}  # the other costs are the same for all seeds
     seeds = [_scaled(each, own.get(each.seed, cost)) for each in band.seeds]
-    return replace(_scaled(band, cost), seeds=seeds)
+    restarts = [step * cost for step in band.restarts]
+    return replace(_scaled(band, cost), seeds=seeds, restarts=restarts)  # type: ignore[arg-type]
 
 
 def _scaled(line: _Line, by: float) -> _Line:

@@ -19,7 +19,13 @@ from ablab.serve import contents
 from ablab.serve.guard import Guard
 from ablab.serve.response_cache import Answer, ResponseCache
 from ablab.store.store import ExperimentRecord, Store, StoreError
-from ablab.store.versions import experiment_version, run_version, store_version
+from ablab.store.versions import (
+    experiment_tables_version,
+    experiment_version,
+    run_tables_version,
+    run_version,
+    store_version,
+)
 
 _NUMBER = re.compile(r"[0-9]{1,18}")  # the index has 64-bit numbers
 _HTML, _JSON = "text/html; charset=utf-8", "application/json"
@@ -98,8 +104,9 @@ class _Pages:
                 )
 
             def make() -> str:
+                tables = experiment_tables_version(store, record)
                 content = entry_content(store, record) | contents.live(
-                    store, store.runs(record), version
+                    store, store.runs(record), version, tables
                 )
                 return self._render("experiment.html.j2", content, self._assets)
 
@@ -130,7 +137,9 @@ class _Pages:
             version = run_version(store, run)
 
             def make() -> str:
-                content = contents.run_content(store, run) | contents.live(store, [run], version)
+                tables = run_tables_version(run)
+                content = contents.run_content(store, run)
+                content |= contents.live(store, [run], version, tables)
                 return self._render("run.html.j2", content, self._assets)
 
             return self._cache.get(f"run {run.run}", version, make)

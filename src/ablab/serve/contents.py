@@ -36,6 +36,7 @@ from ablab.store.processes import name_of, this_host
 from ablab.store.run_rows import experiments_with, longest_experiment, segments_of_runs
 from ablab.store.store import ExperimentRecord, RunRecord, Store
 from ablab.store.sums import Sums, experiment_sums, total_sums
+from ablab.store.versions import experiment_tables_version, run_tables_version
 
 ENTRIES, RUNS = 100, 500  # of a page
 LARGE = 2_000  # runs of an experiment from which on its page lists them
@@ -180,9 +181,9 @@ def _machines(store: Store, runs: list[RunRecord]) -> str:
     return f" ({', '.join(f'{count} on {host}' for host, count in counts.items())})"
 
 
-def live(store: Store, runs: list[RunRecord], version: str) -> dict[str, Any]:
-    """What a live page needs: the progress of its runs and the version that it shows."""
-    return {"live": progress(store, runs), "version": version}
+def live(store: Store, runs: list[RunRecord], version: str, tables: str) -> dict[str, Any]:
+    """What a live page needs: the progress of its runs and the versions that it shows."""
+    return {"live": progress(store, runs) | {"tables": tables}, "version": version}
 
 
 def experiment_data(store: Store, record: ExperimentRecord, version: str) -> str:
@@ -207,12 +208,14 @@ def experiment_data(store: Store, record: ExperimentRecord, version: str) -> str
     plot = plot_data(
         drawn, column_titles(drawn), record.levels, marks, cells, costs, main, planned_ends(every)
     )
-    return _live_document(version, plot, progress(store, every))
+    tables = experiment_tables_version(store, record)
+    return _live_document(version, plot, progress(store, every) | {"tables": tables})
 
 
 def run_data(store: Store, run: RunRecord, version: str) -> str:
     """The curves and progress of a run, as JSON."""
-    return _live_document(version, run_curves(store, run)[1], progress(store, [run]))
+    about = progress(store, [run]) | {"tables": run_tables_version(run)}
+    return _live_document(version, run_curves(store, run)[1], about)
 
 
 def find_run(store: Store, run: str) -> RunRecord:

@@ -39,12 +39,13 @@ class ResponseCache:
             version: The current version of the store.
             make: Makes the text. Calls are serialised, because drawing is not thread-safe.
         """
+        last = self._made.get(key)
+        if last is not None and _is_fresh(last, version):
+            return last.answer  # while another page is made, which can take a minute
         with self._lock:
             last = self._made.get(key)
             now = time.monotonic()
-            if last is not None and (
-                last.answer.version == version or now - last.at < _REST * last.seconds
-            ):
+            if last is not None and _is_fresh(last, version):
                 return last.answer
             answer = Answer(version, make())
             after = time.monotonic()
@@ -53,3 +54,8 @@ class ResponseCache:
             if len(self._made) > _MOST:
                 del self._made[next(iter(self._made))]
             return answer
+
+
+def _is_fresh(made: _Made, version: str) -> bool:
+    """Whether a response is current, or too new to be made again."""
+    return made.answer.version == version or time.monotonic() - made.at < _REST * made.seconds

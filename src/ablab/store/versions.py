@@ -28,6 +28,28 @@ def experiment_version(store: Store, record: ExperimentRecord) -> str:
     return _digest([tuple(row) for row in rows], repr(sums), store.notes(record.id))
 
 
+def experiment_tables_version(store: Store, record: ExperimentRecord) -> str:
+    """A string that changes with what only tables and sentences of an experiment show.
+
+    That is what was found, generated, recorded, expected and noted; not its metrics.
+    """
+    rows = store.index.rows(
+        """WITH mine AS MATERIALIZED (SELECT run FROM members WHERE experiment = ?1)
+           SELECT (SELECT group_concat(run || step || name || key) FROM
+                   (SELECT * FROM findings WHERE run IN mine ORDER BY run, step, name)),
+                  (SELECT sum(step) FROM samples WHERE run IN mine),
+                  (SELECT count(*) FROM kept WHERE run IN mine AND kind = 'flight'),
+                  (SELECT count(*) FROM expectations WHERE experiment = ?1)""",
+        record.id,
+    )
+    return _digest([tuple(row) for row in rows], store.notes(record.id))
+
+
+def run_tables_version(run: RunRecord) -> str:
+    """A string that changes while a run is trained, for its tables: at every fiftieth of it."""
+    return _digest(run.run, run.status, 50 * run.step // max(1, run.steps))
+
+
 def run_version(store: Store, run: RunRecord) -> str:
     """A string that changes whenever the results of a run change."""
     (row,) = store.index.rows(

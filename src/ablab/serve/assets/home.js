@@ -22,12 +22,13 @@ function arrange() {
   const key = (row) => {
     const cell = row.children[sorted.column];
     const value = cell.dataset.value ?? cell.textContent;
-    return value === "" ? null : isNaN(value) ? value : Number(value);
+    const isNumber = cell.classList.contains("number") && !isNaN(value); // ids can look like numbers
+    return value === "" ? null : isNumber ? Number(value) : value;
   };
   const order = (a, b) => {
     const [x, y] = [key(a), key(b)];
     if (x === null || y === null) return (x === null) - (y === null); // missing values come last
-    const less = typeof x === "number" && typeof y === "number" ? x - y : String(x).localeCompare(String(y));
+    const less = typeof x === "number" && typeof y === "number" ? x - y : String(x).localeCompare(String(y), "en", { numeric: true });
     return sorted.falling ? -less : less;
   };
   rows.append(...every.sort(order));
@@ -49,6 +50,7 @@ for (const name of ["search", "status"]) {
 async function look() {
   try {
     const answer = await fetch(location.pathname + location.search, { headers: { "If-None-Match": `"${version}"` }, cache: "no-store" });
+    if (answer.status !== 200 && answer.status !== 304) throw new Error(answer.status);
     document.body.classList.remove("lost");
     if (answer.status === 200) {
       const page = new DOMParser().parseFromString(await answer.text(), "text/html");

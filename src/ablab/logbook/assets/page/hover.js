@@ -19,7 +19,8 @@ function overlay(u) {
   const curve = held && shown.find((each) => each.variant === held.curve.variant && each.isHeldOut === held.curve.isHeldOut);
   if (pinned && curve) {
     const line = curve.seeds.find((each) => each.seed === held.line.seed) || curve;
-    hold({ curve, line, index: Math.min(held.index, line.xs.length - 1) });
+    // With more data, a point can be of more steps, so its index changes.
+    hold({ curve, line, index: Math.max(0, placeOf(line.steps, held.line.steps[held.index])) });
   } else { held = null; pinned = false; }
 }
 
@@ -156,8 +157,9 @@ function onKey(event) {
     return onto(curve, lines[(lines.indexOf(line) + 1) % lines.length]);
   };
   const moves = { ArrowLeft: () => along(-step), ArrowRight: () => along(step), ArrowUp: () => across(-1), ArrowDown: () => across(1), s: nextSeed };
-  if (moves[event.key]) {
-    const found = held ? moves[event.key]() : start;
+  const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
+  if (moves[key]) {
+    const found = held ? moves[key]() : start;
     pinned = true;
     const here = found.line.steps[found.index];
     const near = state.marks ? found.curve.marks.filter((mark) => here >= mark.from && here <= (mark.to ?? mark.from)) : [];

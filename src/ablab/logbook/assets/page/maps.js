@@ -1,5 +1,9 @@
 // The values of heat maps under the cursor.
-for (const figure of document.querySelectorAll("figure[data-maps]")) {
+function attachMaps(root) {
+  for (const figure of root.querySelectorAll("figure[data-maps]")) attachMap(figure);
+}
+
+function attachMap(figure) {
   const drawing = figure.querySelector("svg");
   const maps = JSON.parse(figure.dataset.maps);
   const tip = document.createElement("output");
@@ -17,7 +21,8 @@ for (const figure of document.querySelectorAll("figure[data-maps]")) {
     const value = map.values[row][column];
     tip.textContent = `${map.name} row ${row}, column ${column}: ${value === null ? "none" : value}`;
     const own = figure.getBoundingClientRect();
-    tip.style.left = `${Math.min(event.clientX - own.left + 12, own.width - 150)}px`;
+    // The figure scrolls on phones, and the box with it.
+    tip.style.left = `${figure.scrollLeft + Math.min(event.clientX - own.left + 12, own.width - 150)}px`;
     tip.style.top = `${event.clientY - own.top + 14}px`;
   };
   tip.hidden = true;
@@ -25,3 +30,5 @@ for (const figure of document.querySelectorAll("figure[data-maps]")) {
   drawing.addEventListener("pointerdown", look);
   drawing.addEventListener("pointerleave", () => { tip.hidden = true; });
 }
+
+attachMaps(document);

@@ -5,14 +5,13 @@ const fold = () => { if (folded) folded.open = !phone.matches; };
 fold();
 phone.addEventListener("change", fold);
 
-const choice = element("watched-variant");
-if (choice) {
-  const showChosen = () => {
-    for (const set of document.querySelectorAll(".watched-set")) set.open = set.dataset.variant === choice.value;
-  };
-  choice.addEventListener("change", showChosen);
-  showChosen();
-} else for (const set of document.querySelectorAll(".watched-set")) set.open = true;
+function showChosen() {
+  const choice = element("watched-variant");
+  for (const set of document.querySelectorAll(".watched-set")) set.open = !choice || set.dataset.variant === choice.value;
+}
+// Of the document, since a live page replaces its sections.
+document.addEventListener("change", (event) => { if (event.target.id === "watched-variant") showChosen(); }, true);
+showChosen();
 
 // Older browsers print only what is open.
 let opened = [];
