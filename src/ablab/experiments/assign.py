@@ -5,7 +5,7 @@ from typing import Any
 
 from ablab.experiments.parts import part_class
 from ablab.experiments.setting_keys import has_key
-from ablab.experiments.tree import Origins, put
+from ablab.experiments.tree import Origins, is_short, put
 from ablab.experiments.tree import Path as KeyPath
 
 
@@ -36,12 +36,12 @@ def _kind(tree: Mapping[str, Any], part: str) -> str | None:
     return kind if isinstance(kind, str) else None
 
 
-def order_of(key: str) -> tuple[bool, int]:
-    """By which settings are sorted before they are assigned: kinds first, then by their depth.
+def order_of(path: KeyPath, value: Any) -> tuple[bool, bool]:
+    """By which settings are sorted before they are assigned: kinds first, and then other names.
 
     So ``train.schedule=cosine`` and ``train.schedule.warmup=100`` mean the same in any order.
     """
-    return not is_kind(key), key.count(".")
+    return not is_kind(".".join(path)), not is_short(path, value)
 
 
 def is_kind(key: str) -> bool:

@@ -65,7 +65,7 @@ class CellChecker:
         assignments = [each for choice in cell for each in choice.assignments]
         touched = tuple(".".join(path) for path, _ in assignments)
         try:
-            for path, value in sorted(assignments, key=lambda each: order_of(".".join(each[0]))):
+            for path, value in sorted(assignments, key=lambda each: order_of(*each)):
                 if path[0] not in known:
                     assign(here, path, value, self._origins)
             parts = check_without_data(here, self._origins, known)

@@ -81,7 +81,7 @@ class CellSettings:
             return _NONE
         here = {part: copy.deepcopy(self._tree.get(part, {}))}
         assignments = [each for choice in choices for each in choice.assignments]
-        for place, value in sorted(assignments, key=lambda each: order_of(".".join(each[0]))):
+        for place, value in sorted(assignments, key=lambda each: order_of(*each)):
             if place[0] == part:
                 put(here, place, value)
         given = _at(here[part], path)

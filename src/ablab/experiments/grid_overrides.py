@@ -60,8 +60,7 @@ def apply_overrides(
     Raises:
         InputError: A key is not a setting, or it cannot be overridden.
     """
-    # Axes stay in the order in which they were given, which is that of the variants.
-    for override in sorted(overrides, key=lambda o: (order_of(o.key)[0], _depth(o))):
+    for override in sorted(overrides, key=lambda o: order_of(tuple(o.key.split(".")), o.value)):
         key, source = override.key, override.source
         bundles = next((axis for axis in grid.axes if axis.key == key), None)
         if bundles is not None and key.split(".")[0] not in TOP_LEVEL:
@@ -115,10 +114,6 @@ def _name_of(axis: Override) -> str | None:
     """One of the values of an axis, if they are names; None if they are not."""
     first = axis.value[0] if isinstance(axis.value, list) and axis.value else None
     return first if isinstance(first, str) else None
-
-
-def _depth(override: Override) -> int:
-    return 0 if override.is_axis else order_of(override.key)[1]
 
 
 def _chosen(axis: Axis, override: Override) -> Axis:
