@@ -87,18 +87,14 @@ def _paired(
 ) -> NDArray[np.float64]:
     """The mean square difference from partners, for samples that have one; NaN if none has."""
     known = others >= 0
+    own = weights[known]
     if not known.any():
         return np.full(values.shape[1], np.nan)
-    own = weights[known]
     return _mean_square(values[known] - values[others[known]], own / own.sum())
 
 
 def _mean_square(
     differences: NDArray[np.float64], weights: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """The sum of squares of each unit, averaged over samples: (N, M, X) to (M,)."""
-    n, m, x = differences.shape
-    squares = np.square(differences).reshape(n, m * x)
-    # einsum would loop over X alone, which is one position of each neuron in most tasks.
-    found: NDArray[np.float64] = (weights @ squares).reshape(m, x).sum(-1)
+    found: NDArray[np.float64] = np.einsum("n,nmx,nmx->m", weights, differences, differences)
     return found
