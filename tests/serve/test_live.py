@@ -77,7 +77,7 @@ def test_what_is_concluded_follows_the_runs(stored, tmp_path):
 
 
 def test_a_page_without_access_says_so(stored, tmp_path):
-    """The server is started again, with another token."""
+    """As after a server that was started again, with another token."""
     store, record = stored
     with Browser(tmp_path / "browser") as browser, serving(store.path) as port:
         browser.ask("Page.navigate", url=f"http://127.0.0.1:{port}/experiments/{record.id}")

@@ -98,3 +98,15 @@ def test_a_loss_that_rises_from_below_zero_to_above_it_does_not_jump():
         [make_run()], RecorderConfig(steps=5, statistics=("param/*/rms",)), 60, spoil=spoil
     )
     assert kept == []
+
+
+def test_a_loss_that_rises_from_zero_jumps():
+    """As where all predictions had become certain."""
+
+    def spoil(step, losses):
+        losses[:] = 3.0 if step > 40 else 0.0
+
+    kept, _ = fly(
+        [make_run()], RecorderConfig(steps=5, statistics=("param/*/rms",)), 60, spoil=spoil
+    )
+    assert [flight.step for flight in kept] == [41]

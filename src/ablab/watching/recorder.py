@@ -140,14 +140,14 @@ class Recorder(Observer):
         found: list[tuple[int, str]] = []
         before = np.concatenate([seen[-1:] or losses[:1], losses[:-1]])
         with np.errstate(invalid="ignore"):
-            rises = np.flatnonzero((losses > config.jump * before) & (before > 0))
+            rises = np.flatnonzero((losses > config.jump * before) & (before >= 0))
         for k in rises.tolist():  # a jump also exceeds the loss just before it
             window = [*seen, *losses[:k].tolist()][-config.steps :]
             step = first + k
             cool = step - self._last.get(run, -config.steps) >= config.steps
             enough = 2 * len(window) >= config.steps
             highest = max(window, default=0.0)
-            if not enough or not cool or highest <= 0 or not np.isfinite(losses[k]):
+            if not enough or not cool or highest < 0 or not np.isfinite(losses[k]):
                 continue
             if losses[k] > config.jump * highest:
                 found.append((step, "jump"))
