@@ -105,3 +105,31 @@ def test_on_a_gpu_forward_and_stacked(name):
     cpu = Stack([runs[0]], None, torch.device("cpu"), SOLO).advance(20).losses
     gpu = Stack(runs, None, torch.device("cuda"), STACK).advance(20).losses
     assert abs(gpu[:, :1] / cpu - 1).max() < 1e-3
+
+
+class OnCuda(torch.Tensor):
+    """A tensor that says that it is on a GPU."""
+
+    is_cuda = True
+
+
+@pytest.mark.parametrize(
+    ("activation", "width", "dtypes", "expected"),
+    [
+        ("sigmoid", 64, (torch.float32, torch.float32), True),
+        ("sigmoid", 16, (torch.float32, torch.float32), False),  # heads of 8 numbers
+        ("sigmoid", 32, (torch.float32, torch.float32), True),
+        ("sigmoid", 64, (torch.float64, torch.float64), False),
+        ("sigmoid", 64, (torch.float32, torch.bfloat16), True),
+        ("tanh", 64, (torch.float32, torch.float32), True),
+        # A norm of queries under autocast: the kernel still runs in the precision of the values.
+        ("tanh", 64, (torch.float32, torch.bfloat16), False),
+        ("relu", 64, (torch.float32, torch.bfloat16), True),
+        ("softmax", 16, (torch.float64, torch.float64), True),
+    ],
+)
+def test_where_a_kernel_is_as_accurate_as_products(activation, width, dtypes, expected):
+    config = TransformerConfig(d_model=width, n_heads=2, attention={"activation": activation})
+    attention = build_model(config, 11, 5, seed=0).blocks[0].attention
+    q, v = (torch.zeros(1, 2, 5, width // 2, dtype=dtype).as_subclass(OnCuda) for dtype in dtypes)
+    assert attention._has_kernel(q, v, Forward(kernels=FusedKernels()), 0) is expected

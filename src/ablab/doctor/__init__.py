@@ -28,7 +28,6 @@ Modules:
 - ``scale_faults``: by what q·k is multiplied.
 - ``subject``: turns a user's argument into an experiment.
 - ``trace``: records a pass.
-- ``unregistered``: finds tensors and modules that are not registered with a model.
 """
 
 import sys

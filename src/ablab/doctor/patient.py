@@ -131,6 +131,11 @@ class Patient:
                 return order, str(error)
         return None
 
+    @cached_property
+    def stackable(self) -> bool:
+        """Whether the optimizer can train several runs at once."""
+        return self.run.train.optimizer_config.stackable
+
     @property
     def trains(self) -> bool:
         """Whether ablab can train the model: passes work, and no parameter is frozen."""
@@ -140,7 +145,13 @@ class Patient:
     @cached_property
     def without_gradient(self) -> dict[str, str]:
         """The trainable parameters without a gradient, and what they get instead."""
-        model = self.shaken()
+        found = self._without_gradient(self.shaken())
+        if not found:
+            return {}
+        training = self._without_gradient(self.shaken().train())  # may use more of the model
+        return {name: what for name, what in found.items() if name in training}
+
+    def _without_gradient(self, model: Model) -> dict[str, str]:
         self.loss(model, *self.batch(_TRIAL_BATCH)).backward()  # type: ignore[no-untyped-call]
         found = {}
         for name, parameter in model.named_parameters():

@@ -220,7 +220,7 @@ class _Trial:
         # A compiled program has a fixed number of rows; eagerly, only one run is another matter.
         rows = (method.rows or count) if method.compiled else min(count, 2)
         key = (
-            stack.runs[0].program_key, stack.config.batch_size, method, rows, str(stack.device),
+            stack.program_key, stack.config.batch_size, method, rows, str(stack.device),
             torch.get_num_threads(), None if tap_reducer is None else tap_reducer.key,
         )  # fmt: skip
         if key not in _OUTCOMES:

@@ -13,6 +13,7 @@
 - ``find_position``: the classes of position encodings
 - ``norm``: creates norms from their settings
 - ``roles``: what parameters and parts declare about themselves
+- ``unregistered``: finds tensors and modules that are not registered with a model
 - ``build``: builds a model from its configuration
 - ``initial``: draws initial parameters
 - ``forward``: the state of a forward pass: taps, dropout noise, kernels, cache

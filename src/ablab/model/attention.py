@@ -108,7 +108,7 @@ class Attention(nn.Module):
         q, k, v = q.transpose(1, 2), self._for_each_head(k), self._for_each_head(v)
         q = self.temperature(q)  # (B, H, T, K)
         place = forward.past + first  # the position of the first query among all keys
-        if self._has_kernel(q, forward, place):
+        if self._has_kernel(q, v, forward, place):
             forward.visited.extend(forward.prefix + name for name in ("attn_scores", "pattern"))
             if self.kernel == "softmax":
                 mask, causal = self._mask(q, k, place)
@@ -172,7 +172,7 @@ class Attention(nn.Module):
         shared = self.n_heads // self.n_kv_heads
         return x.unsqueeze(2).expand(-1, -1, shared, -1, -1).flatten(1, 2)
 
-    def _has_kernel(self, q: Tensor, forward: Forward, first: int) -> bool:
+    def _has_kernel(self, q: Tensor, v: Tensor, forward: Forward, first: int) -> bool:
         """Whether a fused kernel can compute this pass: softmax on any device, others on CUDA."""
         tapped = forward.wants("attn_scores", "pattern")
         drops = self.p > 0.0 and self.training
@@ -185,7 +185,8 @@ class Attention(nn.Module):
             return True
         known: bool = claim(type(self.position), "score_bias_is_slopes", "score_bias") is True
         fixed = self.logit_bias.learned is None and first == 0
-        return known and fixed and q.is_cuda and flex.is_exact(self.kernel, q.dtype)
+        # It runs in the precision of the values, also where a norm made queries more precise.
+        return known and fixed and q.is_cuda and flex.is_exact(self.kernel, v.dtype, self.d_head)
 
     def _flex(self, q: Tensor, k: Tensor, v: Tensor, forward: Forward) -> Tensor:
         """Attention with another activation than softmax, by a fused kernel."""

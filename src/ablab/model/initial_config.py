@@ -13,8 +13,9 @@ class InitialConfig(Config):
     init_std: float | None = Field(None, ge=0)
     """The standard deviation σ of initial weights; null: 0.8 / sqrt(d_model)."""
     init_depth_scaling: Annotated[bool, Neutral(True)] = True
-    """Whether matrices that write to the residual stream use σ divided by the square root of their
-    number (2 n_layers in a transformer, 6 in a thinker; Radford et al., 2019). False: σ for all."""
+    """Whether matrices that write to the residual stream use σ divided by √(2 n_layers) in a
+    transformer, also in one without attention or MLPs, and by √6 in a thinker (Radford et al.,
+    2019). False: σ for all."""
     init_distribution: Annotated[Literal["normal", "uniform"], Neutral("normal")] = "normal"
     """``normal``: N(0, σ²); ``uniform``: U(-√3 σ, √3 σ), which also has the standard deviation σ
     (Glorot and Bengio, 2010)."""

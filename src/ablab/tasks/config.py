@@ -85,6 +85,11 @@ class TaskConfig(Config):
         return None
 
     @property
+    def never_drawn(self) -> tuple[int, ...]:
+        """Tokens that the vocabulary has and no sample."""
+        return ()
+
+    @property
     def padding(self) -> int | None:
         """The padding token of shorter samples; None if all samples have the same length."""
         return None

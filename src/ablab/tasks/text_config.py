@@ -202,6 +202,11 @@ class TextConfig(TaskConfig):
         return self.share_sizes[0] - self.seq_len
 
     @property
+    def never_drawn(self) -> tuple[int, ...]:
+        """Token 0."""
+        return (0,)
+
+    @property
     def vocab_size(self) -> int:
         """The distinct characters or subwords, and the padding token."""
         content = self.subwords_json

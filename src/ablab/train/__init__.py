@@ -2,6 +2,7 @@
 
 - ``loop``: trains a stack to its last step; checkpoints, stop rules, observers
 - ``stack``: runs of equal shape trained as one
+- ``template``: one model for all runs of a stack
 - ``advance``: what some steps of a stack have given
 - ``step_calls``: what a step calls: gradients, then an update
 - ``parameter_update``: clipping and the optimizer's update

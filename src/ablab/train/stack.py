@@ -35,6 +35,7 @@ from ablab.train.run import Run
 from ablab.train.run_state import RunState
 from ablab.train.step_calls import StepCalls
 from ablab.train.taps import TapReducer
+from ablab.train.template import check_template, program_key
 from ablab.train.timings import NO_TIMINGS, Timings
 
 _USUAL_CALLS = 20  # after runs have left, before a step is recorded: others may leave soon
@@ -120,7 +121,8 @@ class Stack:
         self.objective = self._objective_of(model, precision)
         set_products(device, precision)
         self._evaluation: Objective | None = None  # in another precision
-        self._check_model(model)
+        check_template(model, runs, initial_model)
+        self.program_key = program_key(first, model)
         self._compile_seconds: dict[Method, float] = {}
         self._gradients = self._make_gradients()
         self.collector: StatisticsCollector | None = None
@@ -174,19 +176,8 @@ class Stack:
         return self.runs[0].program_is_shipped and self.objective.is_shipped
 
     def _make_gradients(self) -> Gradients:
-        key = self.runs[0].program_key
-        return make_gradients(self.objective, self.layout, self.method, key, self._is_shipped)
-
-    def _check_model(self, model: Model) -> None:
-        """Raises if flat parameters and one template for all runs cannot represent the model."""
-        frozen = [name for name, p in model.named_parameters() if not p.requires_grad]
-        if frozen:
-            raise ValueError(f"parameter {frozen[0]} is frozen; ablab trains all parameters")
-        buffers = dict(model.named_buffers())
-        for run in self.runs[1:] if buffers else []:
-            for name, buffer in initial_model(run).named_buffers():
-                if not torch.equal(buffer, buffers[name].cpu()):
-                    raise ValueError(f"buffer {name} differs between runs; make it a parameter")
+        key, shipped = self.program_key, self._is_shipped
+        return make_gradients(self.objective, self.layout, self.method, key, shipped)
 
     def initial_state(self, run: Run) -> RunState:
         """The state of a run before its first step, on the CPU."""

@@ -171,7 +171,8 @@ def _never_drawn(patient: Patient) -> list[Finding]:
     unseen = _unseen(patient, batch)
     if unseen:
         return unseen
-    never = [int(token) for token in np.flatnonzero(counts == 0) if token != config.padding]
+    expected = {config.padding, *config.never_drawn}
+    never = [int(token) for token in np.flatnonzero(counts == 0) if token not in expected]
     if not never or counts[counts > 0].min() < _OFTEN:
         return []
     return [

@@ -6,7 +6,7 @@ from torch import Tensor
 from ablab.doctor.check import Finding, check
 from ablab.doctor.messages import listed
 from ablab.doctor.patient import Patient
-from ablab.doctor.unregistered import loose_tensors
+from ablab.model.unregistered import loose_tensors
 
 _CACHE = (
     "A tensor that outlives the pass is written in place, such as a cache: "

@@ -65,6 +65,6 @@ def methods(patient: Patient) -> list[Finding]:
 
 
 def _runs(patient: Patient, method: Method) -> list[Run]:
-    """Two seeds for a stack, else one."""
-    seeds = (0, 1) if method.engine == "stack" else (0,)
+    """Two seeds for a stack, if the optimizer can train two, else one."""
+    seeds = (0, 1) if method.engine == "stack" and patient.stackable else (0,)
     return [replace(patient.run, seed=patient.run.seed + offset) for offset in seeds]

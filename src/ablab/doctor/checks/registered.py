@@ -5,7 +5,7 @@ import torch
 from ablab.doctor.check import Finding, check
 from ablab.doctor.messages import listed
 from ablab.doctor.patient import Patient
-from ablab.doctor.unregistered import loose_tensors
+from ablab.model.unregistered import loose_tensors
 from ablab.train.method import SOLO
 from ablab.train.stack import Stack
 

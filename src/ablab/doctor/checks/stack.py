@@ -8,6 +8,7 @@ from ablab.doctor.patient import Patient
 from ablab.train.method import SOLO, STACK
 from ablab.train.run import Run
 from ablab.train.stack import Stack
+from ablab.train.template import UnregisteredError
 
 _STEPS = 4
 _CPU = torch.device("cpu")
@@ -18,6 +19,8 @@ def stack(patient: Patient) -> list[Finding]:
     """Trains two seeds for a few steps, as a stack and one at a time."""
     if patient.training_error:
         raise NotApplicable("two training passes fail; see in_place")
+    if not patient.stackable:
+        raise NotApplicable("the optimizer trains one run at a time")
     runs = [patient.trial(seed=patient.run.seed + offset) for offset in (0, 1)]
     try:
         alone = np.concatenate([_losses([run]) for run in runs], axis=1)  # (K, R)
@@ -25,6 +28,9 @@ def stack(patient: Patient) -> list[Finding]:
         return [_refused(error)]
     try:
         together = _losses(runs)
+    except UnregisteredError as error:
+        patient.note("stack", f"each run trains alone: {error}")
+        return []
     except ValueError as error:
         return [_refused(error)]
     except Exception as error:

@@ -1,7 +1,7 @@
 import torch
 from torch import nn
 
-from ablab.doctor.unregistered import loose_tensors
+from ablab.model.unregistered import loose_tensors
 
 
 class Holder(nn.Module):
