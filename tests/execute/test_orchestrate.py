@@ -12,7 +12,7 @@ import ablab
 from ablab.config import InputError, Problem
 from ablab.execute.executors.in_process import InProcess
 from ablab.store.metrics import experiment_runs
-from tests.store.makers import train, train_and_write
+from tests.store.makers import flip, train, train_and_write
 
 LOSSES = ["run", "step", "train_loss"]
 
@@ -330,3 +330,16 @@ def test_machines_that_cannot_be_reached_are_said_before_anything_is_written(tmp
     with pytest.raises(InputError, match="nobody answers"):
         train(tiny, tmp_path / "lab", executor=f"{__name__}:Unreachable")
     assert ablab.open(tmp_path / "lab").experiments == []
+
+
+def test_steps_that_are_trained_again_belong_to_the_segment_that_trained_them(tmp_path, tiny):
+    """A damaged snapshot is skipped, and the run goes on from the one before it."""
+    overrides = ("seeds=1", "model.d_model=8", "train.snapshots={every: 10}")
+    alone = {"engine": "solo", "compile": "off"}
+    first = train(tiny, tmp_path / "lab", *overrides, "train.steps=30", **alone)
+    run = first.runs[0].run
+    first.store.close()
+    flip(tmp_path / "lab" / "snapshots" / run / "30.safetensors", 0.7)
+    longer = train(tiny, tmp_path / "lab", *overrides, "train.steps=50", **alone)
+    found = json.loads(longer.store.run_row(run)["segments"])
+    assert [(each["from"], each["to"]) for each in found] == [(0, 20), (20, 50)]

@@ -5,6 +5,8 @@ import pytest
 import torch
 
 from ablab.execute.cost import count_cost
+from ablab.execute.early_stops import ExpectedStop
+from ablab.execute.group import Group
 from ablab.execute.method_choice import MAX_WIDTH
 from ablab.execute.options import Options, cpu_count
 from ablab.execute.orchestrate import steps_to_train, trained_elsewhere
@@ -305,3 +307,17 @@ def test_stacks_are_the_same_wherever_a_command_was_interrupted(tiny, tmp_path):
     assert found() == narrow  # those of width 12 are its own
     train(*asked, "model.d_model=8,12,16")
     assert found() == narrow
+
+
+@pytest.mark.parametrize(
+    ("until", "left", "expected"),
+    [(None, 10_000, (3000, 2900, 3100)), (2500, 2500, (2500, 2500, 2500)),
+     (2500, 500, (500, 500, 500)), (2950, 2950, (2950, 2900, 2950))],
+)  # fmt: skip
+def test_a_rung_is_trained_to_its_end_though_a_rule_may_stop_runs_later(
+    tiny, until, left, expected
+):
+    (run, *_) = experiment(tiny, "train.steps=10000", "train.stop={below:0.1}").runs
+    stop = ExpectedStop(3000, 2900, 3100, 2, 2)
+    group = Group((run,), "not counted", (left,), None, (stop,), until)
+    assert group.work[0].steps == expected

@@ -94,3 +94,25 @@ def test_an_almost_full_disk_still_takes_a_replay_without_captures(lab, monkeypa
     run = Store(lab).runs()[0].run
     code, _, err = run_command("replay", run, "--quiet", "--store", str(lab))
     assert (code, err) == (0, "")
+
+
+def test_captures_come_before_rows_and_one_at_a_time(lab, monkeypatch):
+    """Where the disk is full in the end, no rows say that tensors were captured."""
+    from ablab.store import staging
+
+    save, staged, seen = staging.save_artifact, [], []
+
+    def saving(store, kind, run, step, tensors, about):
+        seen.append(sum(path.name.endswith("-staged") for path in lab.rglob("*")))
+        if step == 13:
+            raise StoreError("a full disk")
+        staged.append(step)
+        save(store, kind, run, step, tensors, about)
+
+    monkeypatch.setattr(staging, "save_artifact", saving)
+    before, _ = columns(lab)
+    code, _, err = replayed(lab)
+    assert (code, "a full disk" in err) == (2, True)
+    assert columns(lab) == (before, [1, 5, 9])
+    assert seen == [5, 4, 3, 2] and staged == [1, 5, 9]
+    assert check_store(Store(lab)).problems == check_store(Store(lab)).leftovers == []

@@ -119,3 +119,31 @@ def test_inner_activities_are_shown_until_they_end():
 )
 def test_durations(seconds, text):
     assert duration(seconds) == text
+
+
+class Gone(io.StringIO):
+    """A stream whose reader has gone, as that of ``ablab run … 2>&1 | head`` has."""
+
+    def write(self, text):
+        raise BrokenPipeError(32, "Broken pipe")
+
+
+@pytest.mark.parametrize("kind", [PlainStatus, TerminalStatus])
+def test_what_nobody_reads_any_more_stops_nothing(clock, kind):
+    stream = Gone()
+    display = kind(stream)
+    display.show("planning")
+    display.message("7 runs to train")
+    display.warn("one of them is odd")
+    look(display, clock, 20.0)
+    display.close()
+
+
+def test_a_closed_stream_stops_nothing(clock, monkeypatch):
+    stream = io.StringIO()
+    display = PlainStatus(stream)
+    stream.close()
+    display.message("7 runs to train")
+    display.close()
+    monkeypatch.setattr(status.sys, "stderr", Gone())
+    status.QuietStatus().warn("one of them is odd")

@@ -136,7 +136,7 @@ def test_a_repair_lists_bundled_snapshots_again(wild, many):
         connection.execute("DELETE FROM bundles")
     assert len(check_store(wild).problems) == 22
     _, actions = repair_store(wild)
-    assert [each.what for each in actions] == ["listed 22 snapshots in bundles again"]
+    assert [each.what for each in actions] == ["listed 22 snapshots again"]
     assert check_store(wild).problems == []
 
 

@@ -18,6 +18,7 @@ from ablab.store.leases import Owner
 from ablab.store.metrics import append_rows
 from ablab.store.repair import repair_store
 from ablab.store.snapshots import read_parameters
+from ablab.store.sums_sql import count_sums
 from tests.cli.command import run_command
 from tests.store.makers import WILD, flip, train
 
@@ -133,7 +134,8 @@ def test_first_rows_are_trained_again_from_the_beginning(made, lab):
     assert f"(missing): run {one}, steps 0 to 10" in problem
     repair_store(store)
     assert statuses(store)[one] == ("planned", 0)
-    assert list((lab / "snapshots" / one).iterdir()) == []
+    # That of step 0 is sound, and all that says from which parameters the run was trained.
+    assert [each.name for each in (lab / "snapshots" / one).iterdir()] == ["0.safetensors"]
     finish(lab, made)
 
 
@@ -218,18 +220,42 @@ def test_a_run_that_is_being_trained_is_left_alone(made, lab):
     finish(lab, made)
 
 
-def test_unused_files_are_removed_once_no_process_can_need_them(lab):
+def test_unused_files_are_cleared_away_once_no_process_can_need_them(lab):
     store = Store(lab)
     old, young = (lab / "metrics" / f"{letter * 32}.parquet" for letter in "ab")
-    for path in (old, young):
+    partial, folder = lab / "metrics" / ".partial-x", lab / ".partial-y"
+    folder.mkdir()
+    for path in (old, young, partial, folder / "inside"):
         path.write_bytes(b"PAR1")
-    os.utime(old, (time.time() - 3600,) * 2)
+    for path in (old, partial, folder):
+        os.utime(path, (time.time() - 3600,) * 2)
     _, actions = repair_store(store)
-    assert (old.exists(), young.exists()) == (False, True)
+    assert [each.exists() for each in (old, young, partial, folder)] == [False, True, False, False]
+    assert (lab / "damaged" / "metrics" / old.name).read_bytes() == b"PAR1"
     assert [each.what for each in actions] == [
-        "removed 1 unused file",
+        "removed 2 unfinished files",
+        "set 1 file aside that the index does not list",
         "1 unused file is left (younger than ten minutes)",
     ]
+
+
+def test_nothing_beyond_a_link_is_touched(lab, tmp_path):
+    """A stranger's store may have links to folders of the one who repairs it."""
+    outside = tmp_path / "documents"
+    outside.mkdir()
+    kept = [outside / "thesis.txt", outside / ".partial-thesis"]
+    for path in kept:
+        path.write_text("years of work")
+        os.utime(path, (time.time() - 3600,) * 2)
+    for place in ("captures/x", "snapshots/y", "findings/z", "metrics/w"):
+        (lab / place).parent.mkdir(exist_ok=True)
+        (lab / place).symlink_to(outside)
+    file = lab / "metrics" / f"{'c' * 32}.parquet"
+    file.symlink_to(kept[0])
+    checked, actions = repair_store(Store(lab))
+    assert (checked.problems, checked.leftovers, actions) == ([], [], [])
+    assert all(path.read_text() == "years of work" for path in kept)
+    assert file.is_symlink()
 
 
 def test_the_command_says_what_is_damaged_and_what_to_do(made, lab):
@@ -295,3 +321,74 @@ def test_a_damaged_index_is_not_repaired_blindly(made, lab):
     connection.execute("UPDATE runs SET step = 39")
     with pytest.raises(StoreError, match="nothing was repaired"):
         repair_store(store)
+
+
+def test_a_snapshot_whose_row_is_lost_is_listed_again(made, lab):
+    """The last parameters of a finished run: nothing else would notice that they are gone."""
+    store, one = Store(lab), made[1][0]
+    with store.index.transaction() as connection:
+        connection.execute("DELETE FROM snapshots WHERE run = ? AND step = 40", (one,))
+    path = lab / "snapshots" / one / "40.safetensors"
+    os.utime(path, (time.time() - 3600,) * 2)
+    assert check_store(store).leftovers == [path]
+    _, actions = repair_store(store)
+    assert [each.what for each in actions] == ["listed 1 snapshot again"]
+    assert path.exists() and check_store(store).problems == []
+    again = read_parameters(store, one, 40)
+    assert all(torch.equal(again[name], made[3][one][name]) for name in again)
+    (row,) = store.index.rows("SELECT * FROM snapshots WHERE run = ? AND step = 40", one)
+    assert row["has_optimizer"] == 1
+    finish(lab, made)
+
+
+def test_another_file_is_not_listed_as_a_snapshot(made, lab):
+    store, (one, other) = Store(lab), made[1]
+    with store.index.transaction() as connection:
+        connection.execute("DELETE FROM snapshots WHERE run = ? AND step = 40", (one,))
+    mine, others = (lab / "snapshots" / run / "40.safetensors" for run in (one, other))
+    shutil.copy(others, mine)
+    os.utime(mine, (time.time() - 3600,) * 2)
+    _, actions = repair_store(store)
+    assert [each.what for each in actions] == ["set 1 file aside that the index does not list"]
+    assert not mine.exists()
+
+
+def test_a_run_that_a_rule_had_stopped_is_trained_again_after_a_repair(tmp_path):
+    asked = {
+        "name": "ruled", "task": {"kind": "addition", "n_digits": 1},
+        "model": {"kind": "bigram"},
+        "train": {"steps": 60, "batch_size": 8, "snapshots": {"every": 2},
+                  "stop": {"measure": "train_loss", "below": 100.0}},
+    }  # fmt: skip
+    first = train(asked, tmp_path / "lab", engine="solo", compile="off")
+    (run,) = first.runs
+    assert run.status == "stopped" and run.step > 0
+    before = first.metrics()
+    flip(tmp_path / "lab" / "snapshots" / run.run / f"{run.step}.safetensors", 0.7)
+    first.store.close()
+    repair_store(Store(tmp_path / "lab"))
+    again = train(asked, tmp_path / "lab", engine="solo", compile="off")
+    assert again.trained == 1
+    (now,) = again.runs
+    assert (now.status, now.step) == ("stopped", run.step)
+    assert check_store(again.store).problems == []
+    assert again.store.index.rows(
+        "SELECT 1 FROM snapshots WHERE run = ? AND step = ?", run.run, run.step
+    )
+    losses = again.metrics(["train_loss"])
+    assert losses.equals(before.select(losses.columns))
+
+
+def test_a_run_whose_row_was_dropped_is_finished_again_by_its_last_snapshot(made, lab):
+    store, (one, other) = Store(lab), made[1]
+    connection = store.index._connection
+    connection.execute("PRAGMA foreign_keys = OFF")
+    with store.index.transaction() as inside:
+        inside.execute("DELETE FROM runs WHERE id = ?", (one,))
+        count_sums(inside)  # as a repair of the index does
+    connection.execute("PRAGMA foreign_keys = ON")
+    assert [each.run for each in store.runs()] == [other]
+    store.close()
+    done = train(WILD, lab, *ASKED, CAPTURES, engine="solo")
+    assert done.trained == 0 and statuses(done.store) == dict.fromkeys(made[1], ("finished", 40))
+    finish(lab, made)

@@ -33,7 +33,7 @@ def check(store: str, as_json: bool, quiet: bool, repair: bool) -> int:
 
     Says which runs and steps are damaged, and how to get them back.
     """
-    from ablab.store import Store
+    from ablab.store import Store, StoreError
 
     opened = Store(store, verify=False)
     from ablab.store.check import check_store
@@ -46,7 +46,12 @@ def check(store: str, as_json: bool, quiet: bool, repair: bool) -> int:
             opened.close()
             corrected = repair_index(opened.path)
             opened = Store(store, verify=False)
-            _, actions = repair_store(opened)
+            try:
+                _, actions = repair_store(opened)
+            except StoreError:
+                for each in corrected.done:  # which stays done
+                    say(each, err=True)
+                raise
             actions = [*(Action(each) for each in corrected.done), *actions]
             found = check_store(opened)
         else:
@@ -91,7 +96,7 @@ def _print(opened: Any, found: Any, actions: Sequence[Any], repaired: bool) -> N
         say_each(found.problems)
     if found.leftovers:
         leftovers = counted(len(found.leftovers), "unused file")
-        echo(f"{leftovers} from interrupted work (harmless)")
+        echo(f"{leftovers}, as interrupted work leaves (harmless)")
     if found.uncovered:
         files = counted(len(found.uncovered), "file")
         say(

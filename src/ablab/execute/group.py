@@ -22,6 +22,7 @@ class Group:
             the same.
         stops: Where stop rules will probably end the runs, None for a run that is not expected to
             stop; empty if none is.
+        until: The step to which runs are trained for now; None for the last step of each.
     """
 
     runs: tuple[Run, ...]
@@ -29,13 +30,14 @@ class Group:
     left: tuple[int, ...]
     before: Method | None = None
     stops: tuple[ExpectedStop | None, ...] = ()
+    until: int | None = None
 
     @cached_property
     def work(self) -> tuple["Work", ...]:
         """What each run has left to do."""
         stops = self.stops or (None,) * len(self.runs)
         return tuple(
-            _work(run, left, stop)
+            _work(run, left, stop, self.until)
             for run, left, stop in zip(self.runs, self.left, stops, strict=True)
         )
 
@@ -58,10 +60,11 @@ class Work:
     evaluations: tuple[int, int, int]
 
 
-def _work(run: Run, left: int, stop: ExpectedStop | None) -> Work:
+def _work(run: Run, left: int, stop: ExpectedStop | None, until: int | None) -> Work:
     if not left:
         return Work((0, 0, 0), (0, 0, 0))
     total, every = run.train.steps, run.train.evaluate.every
+    total = total if until is None else min(until, total)
     done = max(0, total - left)
     ends = (0, 0, 0) if stop is None else (stop.step, stop.earliest, stop.latest)
     saved = [0 if stop is None else total - min(total, max(done + 1, end)) for end in ends]

@@ -147,7 +147,7 @@ def orchestrate(
     speeds.save()
     with doing("tidying the store"):
         apply_stop_rules(opened, record.id, asked.runs)  # to runs that another process has trained
-        tidying.now()
+        tidying.if_possible(reporter.warn)
     if complete and until is None:
         sample_texts(opened, record, asked, reporter.message)
     return TrainedExperiment(opened, record, asked, len(left), complete)

@@ -133,6 +133,7 @@ def make_plan(
             tuple(left.get(run.id, 0) for run in group),
             _only([(before or {}).get(run.id) for run in group if left.get(run.id)]),
             tuple((stops or {}).get(run.id) for run in group),
+            options.until,
         )
         for group in ticking(members, len(members), "planning", "shape")
     ]

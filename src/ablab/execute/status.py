@@ -11,7 +11,7 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TextIO
 
 from rich.cells import cell_len
@@ -77,7 +77,8 @@ class QuietStatus(Status):
 
     def warn(self, text: str) -> None:
         """Prints a warning."""
-        print(text, file=sys.stderr)
+        with _if_open():
+            print(text, file=sys.stderr)
 
 
 class Ticking(Status):
@@ -105,7 +106,7 @@ class Ticking(Status):
 
     def _run(self) -> None:
         while not self._ended.wait(_TICK_SECONDS):
-            with self._lock:
+            with self._lock, _if_open():
                 self._tick()
 
     @abstractmethod
@@ -138,7 +139,8 @@ class PlainStatus(Ticking):
     def message(self, text: str) -> None:
         """Prints a line."""
         with self._lock:
-            print(text, file=self._stream, flush=True)
+            with _if_open():
+                print(text, file=self._stream, flush=True)
             self._next = time.monotonic() + _LINE_SECONDS
 
     def _tick(self) -> None:
@@ -146,11 +148,19 @@ class PlainStatus(Ticking):
             self.message(visible(", ".join(self._parts())))
 
 
+class _Console(Console):
+    """A console whose reader may go."""
+
+    def on_broken_pipe(self) -> None:
+        """Prints nothing more; rich would end the process."""
+        self.quiet = True
+
+
 class TerminalStatus(Ticking):
     """Shows one line that changes."""
 
     def __init__(self, stream: TextIO) -> None:
-        self._console = Console(file=stream, highlight=False, markup=False, emoji=False)
+        self._console = _Console(file=stream, highlight=False, markup=False, emoji=False)
         self._live: Live | None = None
         self._stream = stream
         self._began = time.monotonic()
@@ -161,7 +171,7 @@ class TerminalStatus(Ticking):
 
     def message(self, text: str) -> None:
         """Prints a line above the one that changes."""
-        with self._lock:
+        with self._lock, _if_open():
             self._console.width = output_width(self._stream)
             self._console.print(text)
 
@@ -169,7 +179,8 @@ class TerminalStatus(Ticking):
         """Removes the line."""
         super().close()
         if self._live is not None:
-            self._live.stop()
+            with _if_open():
+                self._live.stop()
 
     def line(self) -> Text:
         """The line, which fits the terminal."""
@@ -189,6 +200,11 @@ class TerminalStatus(Ticking):
             self._live.start()
         self._console.width = output_width(self._stream)
         self._live.update(self.line(), refresh=True)
+
+
+def _if_open() -> suppress:
+    """Ignores that nobody reads any more: what is being done goes on, and is none the worse."""
+    return suppress(OSError, ValueError)
 
 
 def topic(activity: Activity) -> str | None:

@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 
 from ablab.store.metrics import read_runs, unwatched_columns
+from ablab.store.run_list import progress_of
 from ablab.store.run_rows import mark_stopped
 from ablab.store.store import Store
 from ablab.train.log_steps import last_logged
@@ -82,11 +83,14 @@ def apply_stop_rules(store: Store, experiment: int, runs: Sequence[Run]) -> None
     with_rules = [run for run in runs if run.train.stop is not None]
     if not with_rules:
         return
-    frame = read_runs(store, [run.id for run in with_rules], unwatched_columns)
+    steps = progress_of(store.index, [run.id for run in with_rules])
+    frame = read_runs(store, list(steps), unwatched_columns)
     stopped = {}
     for run in with_rules:
-        losses = _values(frame, run.id, "train_loss", run.train.steps)
-        evaluations = _values(frame, run.id, "eval_loss", run.train.steps)
+        # Those of a run that a repair has set back are trained again.
+        last = min(run.train.steps, steps.get(run.id, 0))
+        losses = _values(frame, run.id, "train_loss", last)
+        evaluations = _values(frame, run.id, "eval_loss", last)
         step = rule_after_stored_steps(run, losses, evaluations)[1]
         if step is not None:
             stopped[run.id] = step

@@ -1,6 +1,8 @@
 """Checks a store: is every file that the index lists present, and what was written?"""
 
+import os
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -28,8 +30,8 @@ class Checked:
 
     Attributes:
         problems: The problems, one sentence each; empty if the store is sound.
-        leftovers: Files that the index does not list. Interrupted writes leave them; they are
-            harmless.
+        leftovers: Files that the index does not list. Interrupted writes leave them; so do rows of
+            the index that are lost.
         runs: The number of runs checked.
         parts: The number of metrics parts checked.
         snapshots: The number of snapshots checked.
@@ -110,17 +112,44 @@ def _gaps_of(store: Store, steps: dict[str, int], problems: list[str]) -> dict[s
 
 
 def leftovers(store: Store) -> list[Path]:
-    """Files in the folders of a store that its index does not list."""
+    """Files and partial folders in the folders of a store that its index does not list.
+
+    Links, and what is beyond them, are none of the store's.
+    """
     listed = set(listed_files(store))
-    found = list(_files_below(store.path / METRICS, "*"))
-    found += _files_below(store.path / SNAPSHOTS, "*.zip")
+    found = {*_files(store.path / METRICS)}
+    found.update(path for path in _files(store.path / SNAPSHOTS) if path.suffix == ".zip")
     for folder in (SNAPSHOTS, FINDINGS, *ARTIFACTS.values()):
-        found += _files_below(store.path / folder, "*/*")
-    hidden = [path for path in store.path.rglob(f"{PARTIAL}*") if path not in found]
-    aside = store.path / DAMAGED
-    every = [path for path in found if path not in listed] + hidden
-    return sorted(path for path in every if not path.is_relative_to(aside))
+        for run in _folders(store.path / folder):
+            found.update(_files(run))
+    return sorted((found - listed).union(_partial(store.path)))
 
 
-def _files_below(folder: Path, pattern: str) -> Iterator[Path]:
-    return iter(()) if folder.is_symlink() else folder.glob(pattern)
+def _partial(root: Path) -> Iterator[Path]:
+    """What interrupted writes have left: files, and folders with all that is in them."""
+    for folder, folders, files in os.walk(root):
+        here = Path(folder)
+        if here == root and DAMAGED in folders:
+            folders.remove(DAMAGED)
+        partial = [name for name in (*folders, *files) if name.startswith(PARTIAL)]
+        folders[:] = [name for name in folders if name not in partial]
+        yield from (here / name for name in partial if not (here / name).is_symlink())
+
+
+def _files(folder: Path) -> list[Path]:
+    """The ordinary files in a folder."""
+    return [Path(each) for each in _entries(folder) if each.is_file(follow_symlinks=False)]
+
+
+def _folders(folder: Path) -> list[Path]:
+    """The folders in a folder."""
+    return [Path(each) for each in _entries(folder) if each.is_dir(follow_symlinks=False)]
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    """What is in a folder; nothing if it is a link, not there, or cannot be read."""
+    if folder.is_symlink():
+        return []
+    with suppress(OSError), os.scandir(folder) as entries:
+        return list(entries)
+    return []

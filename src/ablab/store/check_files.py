@@ -105,8 +105,9 @@ class StoreFiles:
             if frame is not None:
                 self._add_logged(frame, set(part.runs))
             if found is not None:
-                listed = "SELECT 1 FROM parts WHERE id = ?"
-                self._add(found, listed, part.id)  # unless another process merged it meanwhile
+                # Unless another process merged it meanwhile, perhaps into one of the same number.
+                listed = "SELECT 1 FROM parts WHERE id = ? AND file = ?"
+                self._add(found, listed, part.id, part.file)
             elif not part.digests or not set(part.runs) <= {each.run for each in part.shares}:
                 self.uncovered.append(path)
             unlisted = {each.run for each in part.shares} - set(part.runs)

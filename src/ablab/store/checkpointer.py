@@ -145,10 +145,14 @@ class StoreCheckpointer(Checkpointer):
         evaluations = [row["eval_loss"] for row in rows if "eval_loss" in row]
         step = checkpoint.diverged.get(run, checkpoint.step)
         row = self._check_lease(run)
-        segments = json.loads(row["segments"])
+        assert self._from is not None, "training has started"
+        # Steps that are trained again, from an earlier snapshot, are of this segment.
+        segments = [
+            each | {"to": min(each["to"], self._from)}
+            for each in json.loads(row["segments"])
+            if each["from"] < self._from
+        ]
         segment = {"from": self._from, "to": step, "owner": self._owner.token, **facts}
-        if segments and segments[-1]["from"] == self._from:
-            segments.pop()
         connection.execute(
             """UPDATE runs SET step = ?, outcome = ?, error = NULL, n_params = ?,
                seconds = seconds + ?, train_loss = ?, eval_loss = COALESCE(?, eval_loss),

@@ -82,18 +82,19 @@ def _merge(store: Store, group: list[Part]) -> int:
     except (FileNotFoundError, StoreError):  # merged by another process, or damaged
         return 0
     merged = write_part(store, newest(pl.concat(frames, how="diagonal_relaxed")))
-    ids = [part.id for part in group]
-    marks = ",".join("?" * len(ids))
-    paths = [metrics_path(store.path, part.file) for part in group]
+    # By their files: a part that another process merged gets the number of the last one therein.
+    files = [part.file for part in group]
+    marks = ",".join("?" * len(files))
+    paths = [metrics_path(store.path, file) for file in files]
     with store.index.transaction() as connection:
         (still_there,) = connection.execute(
-            f"SELECT count(*) FROM parts WHERE id IN ({marks})", ids
+            f"SELECT count(*) FROM parts WHERE file IN ({marks})", files
         ).fetchone()
-        if still_there == len(ids):
-            connection.execute(f"DELETE FROM parts WHERE id IN ({marks})", ids)
+        if still_there == len(files):
+            connection.execute(f"DELETE FROM parts WHERE file IN ({marks})", files)
             forget_digests(connection, store, paths)
-            add_part(connection, store, merged, number=ids[-1])
-    if still_there != len(ids):  # another process merged first
+            add_part(connection, store, merged, number=group[-1].id)
+    if still_there != len(files):  # another process merged first
         remove(merged.written.path)
         return 0
     for path in paths:

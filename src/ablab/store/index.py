@@ -245,9 +245,14 @@ class Index:
     def view(self) -> Iterator[None]:
         """Within this context, all queries see one state of the index, whatever others write.
 
+        So they do within a transaction, and within another such context.
+
         Raises:
             StoreError: The index is damaged.
         """
+        if self._connection.in_transaction:
+            yield
+            return
         self.rows("BEGIN")
         try:
             yield

@@ -14,11 +14,11 @@ from ablab.config import Problem
 from ablab.config.files import write_atomically
 from ablab.store.index import Index
 from ablab.store.leases import live_owners
+from ablab.store.paths import DAMAGED, inside
 from ablab.store.row_digests import Value, add_functions, digest_of_row
 from ablab.store.schema import FORMAT, CoveredTable, StoreError, covered_tables, stored_format
 from ablab.store.sums_sql import count_sums, has_sums, wrong_sums
 
-DAMAGED = "damaged"  # the folder of a store that keeps what was damaged
 # Training or reading makes the rows of these tables again.
 _MADE_AGAIN = {
     "runs": "ablab run registers it again and continues from its last snapshot",
@@ -85,13 +85,21 @@ def repair_index(folder: Path) -> IndexRepair:
 
 def _keep_copy(path: Path, folder: Path) -> None:
     """Copies the index and its log."""
-    number = 1 + sum(1 for _ in folder.glob("index-*.sqlite"))
-    for name in (path.name, f"{path.name}-wal"):
+    root, number = folder.parent, 1
+    while any(inside(root, DAMAGED, each).exists() for each in _copies(path, number)):
+        number += 1
+    for name, copy in zip((path.name, f"{path.name}-wal"), _copies(path, number), strict=True):
         source = path.with_name(name)
         if source.is_file():
-            to = folder / name.replace("index.", f"index-{number}.", 1)
+            to = inside(root, DAMAGED, copy)
             content = source.read_bytes()
             write_atomically(to, lambda partial, content=content: partial.write_bytes(content))  # type: ignore[misc]
+
+
+def _copies(path: Path, number: int) -> tuple[str, str]:
+    """The names of a copy of the index and of its log."""
+    name = f"{path.stem}-{number}{path.suffix}"
+    return name, f"{name}-wal"
 
 
 def _repair(path: Path) -> list[str]:

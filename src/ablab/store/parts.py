@@ -119,14 +119,17 @@ def each_part(store: Store, among: Collection[str] | None = None) -> Iterator[Pa
     named = "" if among is None else "WHERE run IN (SELECT value FROM json_each(?))"
     values = () if among is None else (json.dumps(sorted(among)),)
     runs: dict[int, list[str]] = {}
-    for row in store.index.rows(f"SELECT part, run FROM part_runs {named} ORDER BY run", *values):
-        runs.setdefault(row["part"], []).append(row["run"])
-    for row in store.index.rows(
-        """SELECT p.*, d.digest, d.bytes size FROM parts p LEFT JOIN digests d
-           ON d.path = 'metrics/' || p.file WHERE ?1 IS NULL OR p.id IN
-           (SELECT value FROM json_each(?1)) ORDER BY p.id""",
-        None if among is None else json.dumps(list(runs)),
-    ):
+    with store.index.view():  # else parts that are merged between both queries would be missed
+        listed = store.index.rows(f"SELECT part, run FROM part_runs {named} ORDER BY run", *values)
+        for row in listed:
+            runs.setdefault(row["part"], []).append(row["run"])
+        parts = store.index.rows(
+            """SELECT p.*, d.digest, d.bytes size FROM parts p LEFT JOIN digests d
+               ON d.path = 'metrics/' || p.file WHERE ?1 IS NULL OR p.id IN
+               (SELECT value FROM json_each(?1)) ORDER BY p.id""",
+            None if among is None else json.dumps(list(runs)),
+        )
+    for row in parts:
         number = row["id"]
         known = store.index.rows("SELECT * FROM shares WHERE part = ? ORDER BY run", number)
         yield Part(

@@ -7,6 +7,7 @@ completes.
 """
 
 import json
+import shutil
 import sqlite3
 import time
 from pathlib import Path
@@ -14,25 +15,36 @@ from pathlib import Path
 import polars as pl
 
 from ablab.config import Problem, counted
+from ablab.config.files import PARTIAL
 from ablab.store.bundles import list_bundled, unbundle
 from ablab.store.check import Checked, Damage, check_store, leftovers
-from ablab.store.digests import Written, file_digest, forget_digests, record_digests
+from ablab.store.digests import (
+    Written,
+    damage,
+    digests_of,
+    file_digest,
+    forget_digests,
+    record_digests,
+)
 from ablab.store.index import StoreError
 from ablab.store.leases import Owner, live_owners
 from ablab.store.metrics import read_runs
 from ablab.store.parquet import DamagedError, read_rows
 from ablab.store.parts import WrittenPart, add_part, add_shares, list_parts, write_part
 from ablab.store.paths import (
+    SNAPSHOTS,
     SOURCES,
     SUFFIXES,
     inside,
     metrics_path,
+    relative,
     run_artifact_path,
     run_snapshot_path,
 )
 from ablab.store.repair_plan import Action, RepairPlan, concerned, plan_repair
-from ablab.store.set_aside import copy_aside
+from ablab.store.set_aside import copy_aside, set_aside
 from ablab.store.shares import shares
+from ablab.store.snapshot_files import snapshot_has_optimizer
 from ablab.store.store import Store, timestamp
 
 _UNUSED_SECONDS = 600.0  # a younger file may be one that another process is about to list
@@ -47,7 +59,7 @@ def repair_store(store: Store) -> tuple[Checked, list[Action]]:
         StoreError: The store cannot be written, or its index is damaged.
     """
     _check_index(store)
-    listed = list_bundled(store)
+    listed = list_bundled(store) + _list_snapshots(store)
     checked = check_store(store)
     with Owner(store.index.path) as owner:
         wanted = set(plan_repair(store, checked).back)
@@ -59,7 +71,7 @@ def repair_store(store: Store) -> tuple[Checked, list[Action]]:
         plan = plan_repair(store, checked, without & set(runs))
         if plan.damages or plan.back:
             _apply(store, plan)
-        again = [Action(f"listed {counted(listed, 'snapshot')} in bundles again")] * bool(listed)
+        again = [Action(f"listed {counted(listed, 'snapshot')} again")] * bool(listed)
         actions = [*again, *plan.actions, *_list_runs(store), *_adopt(store, checked)]
         others = live_owners(store.index) - {owner.token}
     return checked, [*actions, *_remove_leftovers(store, bool(others))]
@@ -92,7 +104,7 @@ def _apply(store: Store, plan: RepairPlan) -> None:
         run: [
             row["step"]
             for row in store.index.rows(
-                "SELECT step FROM snapshots WHERE run = ? AND (step > ? OR ? = 0)", run, step, step
+                "SELECT step FROM snapshots WHERE run = ? AND step > ?", run, step
             )
         ]
         for run, step in plan.back.items()
@@ -197,6 +209,34 @@ def _restore_losses(store: Store, back: dict[str, int]) -> None:
             )
 
 
+def _list_snapshots(store: Store) -> int:
+    """Lists snapshots with files of their own again, if a repair of the index has lost that.
+
+    Only files whose digest is known, of runs that are; returns their number.
+    """
+    runs = {row["id"] for row in store.index.rows("SELECT id FROM runs")}
+    found = []
+    for path in leftovers(store):
+        folder, *names = path.relative_to(store.path).parts
+        if folder != SNAPSHOTS or len(names) != 2 or not path.stem.isdecimal():
+            continue
+        run, step = names[0], int(path.stem)
+        known = digests_of(store, path)
+        if run in runs and known and damage(path, known) is None:
+            has_optimizer = snapshot_has_optimizer(path)
+            own = relative(store.path, path)
+            found.append((run, step, path.stat().st_size, has_optimizer, False, own))
+    if found:
+        with store.index.transaction() as connection:
+            # A process that trains may have superseded one meanwhile, digest and all.
+            connection.executemany(
+                """INSERT OR IGNORE INTO snapshots SELECT ?1, ?2, ?3, ?4, ?5 WHERE EXISTS
+                   (SELECT 1 FROM digests WHERE path = ?6)""",
+                found,
+            )
+    return len(found)
+
+
 def _list_runs(store: Store) -> list[Action]:
     """Lists parts for runs that have rows in them, if a repair of the index has lost that."""
     with store.index.transaction() as connection:
@@ -227,7 +267,11 @@ def _adopt(store: Store, checked: Checked) -> list[Action]:
 
 
 def _remove_leftovers(store: Store, busy: bool) -> list[Action]:
-    """Removes files that interrupted work left, unless a process may be about to list them."""
+    """Clears away what the index does not list, unless a process may be about to list it.
+
+    Unfinished files are removed. Whole ones may be all that is left of a run whose rows in the
+    index were damaged, or newer than an index that was restored, so they are set aside.
+    """
     unused = leftovers(store)
     old: list[Path] = []
     for path in unused:
@@ -236,11 +280,21 @@ def _remove_leftovers(store: Store, busy: bool) -> list[Action]:
                 old.append(path)
         except FileNotFoundError:
             continue
-    for path in old:
-        path.unlink(missing_ok=True)
+    partial = [path for path in old if path.name.startswith(PARTIAL)]
+    for path in partial:
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+    whole = [path for path in old if path not in partial]
+    for path in whole:
+        set_aside(store, path)
     actions = []
-    if old:
-        actions.append(Action(f"removed {len(old)} unused file{'' if len(old) == 1 else 's'}"))
+    if partial:
+        actions.append(Action(f"removed {counted(len(partial), 'unfinished file')}"))
+    if whole:
+        what = f"set {counted(len(whole), 'file')} aside that the index does not list"
+        actions.append(Action(what))
     if left := len(unused) - len(old):
         why = "a process is training" if busy else "younger than ten minutes"
         noun = "unused file is" if left == 1 else "unused files are"

@@ -142,4 +142,5 @@ def _read(
         )
     }
     for run in runs:
-        yield run_record(rows[run], members[run], number, living, nullable)
+        if run in rows:  # else a repair of the index has dropped it
+            yield run_record(rows[run], members[run], number, living, nullable)

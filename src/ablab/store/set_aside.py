@@ -1,4 +1,7 @@
-"""Damaged files are set aside in ``damaged/``, never deleted: there may be a way to mend them."""
+"""Files are set aside in ``damaged/``, never deleted.
+
+Damaged ones may be mended in some way, and whole ones that the index does not list may be needed.
+"""
 
 import os
 import shutil

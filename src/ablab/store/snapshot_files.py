@@ -26,14 +26,21 @@ def check_snapshot(path: Path, size: int, has_optimizer: bool) -> None:
         StoreError: The snapshot is missing or damaged, or differs from its index entry.
     """
     try:
-        with safe_open(path, framework="np") as file:
-            names, metadata = list(file.keys()), file.metadata() or {}
+        metadata, found = _header(path)
         own = (metadata.get("run"), metadata.get("step")) == (path.parent.name, path.stem)
-        if (
-            not own
-            or path.stat().st_size != size
-            or has_optimizer != ("optimizer" in metadata or any("/" in name for name in names))
-        ):
+        if not own or path.stat().st_size != size or has_optimizer != found:
             raise StoreError(Problem("a snapshot is not the one in the index", given=str(path)))
     except (SafetensorError, OSError) as error:
         raise StoreError(Problem(f"damaged snapshot ({error})", given=str(path))) from error
+
+
+def snapshot_has_optimizer(path: Path) -> bool:
+    """Whether a sound snapshot also has the optimizer's state."""
+    return _header(path)[1]
+
+
+def _header(path: Path) -> tuple[dict[str, str], bool]:
+    """The metadata of a snapshot, and whether it has the optimizer's state."""
+    with safe_open(path, framework="np") as file:
+        names, metadata = list(file.keys()), file.metadata() or {}
+    return metadata, "optimizer" in metadata or any("/" in name for name in names)

@@ -51,19 +51,21 @@ class StagedResults:
         self._captures.append((step, name))
 
     def keep(self) -> None:
-        """Makes the results a part of the store.
+        """Makes the results a part of the store, captures first.
 
         Raises:
             StoreError: The index or a capture cannot be written.
         """
+        while self._captures:  # one at a time, so that only one is on the disk twice
+            step, name = self._captures[0]
+            tensors = load_file(self._folder / name)
+            save_artifact(self._store, "capture", self._run, step, tensors, {})
+            remove(self._folder / name)
+            self._captures.pop(0)
         with self._store.index.transaction() as connection:
             for part in self._parts:
                 add_part(connection, self._store, part)
         self._parts = []
-        for step, name in self._captures:
-            tensors = load_file(self._folder / name)
-            save_artifact(self._store, "capture", self._run, step, tensors, {})
-        self.discard()
 
     def discard(self) -> None:
         """Removes what is not kept."""

@@ -155,8 +155,11 @@ class Store:
                 for position, run in enumerate(variant.runs, place * most):
                     shape = trajectory(run.task, run.model, run.train, run.seed)
                     connection.execute(
-                        """INSERT OR IGNORE INTO runs (id, trajectory, seed, created, updated)
-                           VALUES (?, ?, ?, ?, ?)""",
+                        # Its snapshots are there if a repair of the index has dropped its row.
+                        """INSERT OR IGNORE INTO runs
+                           (id, trajectory, seed, created, updated, step) VALUES (?1, ?2, ?3, ?4,
+                           ?5, COALESCE((SELECT max(step) FROM snapshots
+                           WHERE run = ?1 AND has_optimizer), 0))""",
                         (run.id, json.dumps(shape), run.seed, now, now),
                     )
                     connection.execute(

@@ -55,6 +55,13 @@ def keep_sums(connection: sqlite3.Connection) -> None:
             (remove, add),
             "IN (SELECT experiment FROM members WHERE run = NEW.id)",
         ),
+        (
+            "registered",  # again, while its members are there
+            "INSERT ON runs",
+            of_run,
+            (add,),
+            "IN (SELECT experiment FROM members WHERE run = NEW.id)",
+        ),
         ("added", "INSERT ON members", of_member, (add,), "= NEW.experiment"),
         (
             "changed",

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 
 from ablab.store.bundles import bundle_snapshots
@@ -33,6 +34,13 @@ class Tidying:
         compact(self._store)
         bundle_snapshots(self._store)
         self._last = time.monotonic()
+
+    def if_possible(self, warn: Callable[[str], object]) -> None:
+        """Tidies the store; tells ``warn`` if that fails, as another command can do it later."""
+        try:
+            self.now()
+        except StoreError as error:
+            warn(f"the store was not tidied: {error}")
 
     def from_time_to_time(self) -> None:
         """Tidies the store if it was not tidied for a minute; in its thread only.
