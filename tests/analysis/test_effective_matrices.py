@@ -26,7 +26,12 @@ def made(**settings):
 def found_in(model, sums_to_one=True, query=None):
     """The matrices by name, block and head."""
     every = effective_matrices(
-        fold(model, LENGTH), TOKENS, ANSWERS, [sums_to_one] * len(model.blocks), query, LENGTH
+        fold(model, LENGTH),
+        TOKENS,
+        ANSWERS,
+        [sums_to_one] * len(model.blocks),
+        query,
+        range(LENGTH),
     )
     return {(each.name, each.block, each.head): each.values for each in every}
 
@@ -119,7 +124,7 @@ def test_what_has_no_effect_is_subtracted_only_if_weights_sum_to_one():
 
 def test_factors_multiply_to_the_matrix():
     every = effective_matrices(
-        fold(made(n_layers=1), LENGTH), TOKENS, ANSWERS, [True], None, LENGTH
+        fold(made(n_layers=1), LENGTH), TOKENS, ANSWERS, [True], None, range(LENGTH)
     )
     of_heads = [each for each in every if each.head is not None]
     assert len(of_heads) == 12

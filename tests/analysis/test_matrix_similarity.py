@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from ablab.analysis.methods.effective_matrices import EffectiveMatrix
-from ablab.analysis.methods.matrix_similarity import corrected, similarities
+from ablab.analysis.methods.matrix_similarity import similarities
+from ablab.analysis.methods.resampling import corrected, corrected_array
 
 D = 24
 
@@ -81,4 +82,7 @@ def test_what_has_no_cosine_is_left_out():
 def test_corrections_after_benjamini_and_hochberg():
     # 0.01 · 4 / 1; min(0.02 · 4 / 2, 0.03 · 4 / 3, 0.5) for the second and third.
     assert corrected([0.5, 0.01, 0.03, 0.02]) == pytest.approx([0.5, 0.04, 0.04, 0.04])
-    assert corrected([]).tolist() == []
+    assert corrected([]) == []
+    found = corrected_array(np.array([0.5, np.nan, 0.01, 0.03, 0.02]))
+    np.testing.assert_allclose(found, [0.5, np.nan, 0.04, 0.04, 0.04])
+    assert np.isnan(corrected_array(np.array([np.nan]))).all()

@@ -57,7 +57,10 @@ def analyze(
         else make_request(analysis, settings, probing)
     )
     if isinstance(subject, nn.Module):
+        _refuse(steps != "all", "a module", "steps", steps, "a stored run")
+        _refuse(where is not None, "a module", "where", where, "an experiment")
         return _joined(request, [_of_model(request, subject, task)])
+    _refuse(task is not None, "a stored run", "task", type(task).__name__, "a torch.nn.Module")
     runs = _runs(subject, store, where)
     chosen = choose(runs, steps)
     found, failures = _of_runs(request, chosen)
@@ -260,6 +263,15 @@ def store_of(subject: AnalysisSubject, store: str | Store) -> Store | None:
     return getattr(runs[0], "store", None)
 
 
+def _refuse(is_given: bool, given_with: str, option: str, value: Any, expected: str) -> None:
+    """Raises an error if an option is given that another subject needs."""
+    if is_given:
+        raise InputError(
+            Problem(f"{option} says nothing of {given_with}", option, given=value,
+                    expected=f"{expected} to analyze, or no {option}")
+        )  # fmt: skip
+
+
 def _runs(subject: Any, store: str | Store, where: str | None) -> list[StoredRun]:
     if isinstance(subject, str):
         opened = store if isinstance(store, Store) else Store(store)
@@ -275,5 +287,17 @@ def _runs(subject: Any, store: str | Store, where: str | None) -> list[StoredRun
                 expected="the name of an experiment, a stored run (ablab.open(…).run(…)), several, "
                 "or a torch.nn.Module",
             )
+        )
+    _refuse(where is not None, "stored runs", "where", where, "an experiment")
+    if len({(each.id, each.record.step) for each in runs}) > len({each.id for each in runs}):
+        raise InputError(
+            Problem(
+                "a run is there twice, as two experiments of different lengths have it",
+                expected="runs of one of them at a time",
+            )
+        )
+    if len({str(each.store.path.resolve()) for each in runs}) > 1:
+        raise InputError(
+            Problem("the runs are in several stores", expected="runs of one store at a time")
         )
     return list(runs)

@@ -94,7 +94,7 @@ def stored_runs(
 
     Raises:
         StoreError: There is no such experiment or run.
-        InputError: No run is in the cell.
+        InputError: No run is in the cell, or a cell is given for one run.
     """
     try:
         record = store.experiment(subject) if isinstance(subject, str) else subject
@@ -103,6 +103,15 @@ def stored_runs(
             run = store.run_row(str(subject))["id"]
         except StoreError:
             raise error from None
+        if where is not None:
+            raise InputError(
+                Problem(
+                    "one run was asked for, so there are no cells to choose from",
+                    "where",
+                    given=where,
+                    expected="an experiment's name",
+                )
+            ) from None
         return [StoredRun(store, each) for each in store.run_records([run])]
     runs = experiment_runs(store, record)
     if where is not None:

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from torch import nn
 
 from ablab.analysis.analysis import ReturnedError
-from ablab.analysis.finding import DOES_NOT_APPLY, LAST_STEP, Finding
+from ablab.analysis.finding import DOES_NOT_APPLY, Finding
 from ablab.analysis.loaded import LoadedModels
 from ablab.analysis.request import Request
 from ablab.analysis.subject import DoesNotApplyError, Probing, Subject, Together, evaluating
 from ablab.analysis.units import Unit, last_step
 from ablab.config import InputError, counted
-from ablab.store.findings import StoredFinding
+from ablab.store.findings import LAST_STEP, StoredFinding
 from ablab.store.stored_run import StoredRun
 from ablab.tasks.base import Task
 

@@ -82,6 +82,7 @@ class HeatMap:
         panel: What one of n panels is, such as ``neuron``; its number follows.
         number_by: The table and the column that have the numbers of n panels; None for 0 … n - 1.
             If the table has a column ``block`` with several values, names begin with the block.
+        among: A column of that table, and its value in the rows of the panels; None for all rows.
         most: The largest number of panels of one run.
         name_sorts: Whether a panel's name has the value that it is sorted by, in brackets.
     """
@@ -96,6 +97,7 @@ class HeatMap:
     sort_by: tuple[str, str] | None = None
     panel: str = ""
     number_by: tuple[str, str] | None = None
+    among: tuple[str, str] | None = None
     most: int = 24
     name_sorts: bool = False
 

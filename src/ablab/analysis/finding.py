@@ -17,7 +17,6 @@ from ablab.experiments.short_names import short_names
 from ablab.store.metrics import key_column
 
 DOES_NOT_APPLY = "does_not_apply"  # a fact about a stored finding that has no numbers
-LAST_STEP = "last_step"  # of one that was made with the model of a later step
 _SHOWN_ROWS, _TABLE_ROWS, _TABLE_COLUMNS = 10, 10, 12  # in a notebook
 FRONT = ("run", "step")  # added in front of every table
 _NO_KEYS = ("run", "seed", "step", "name", "value")  # columns of scalars

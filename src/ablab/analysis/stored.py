@@ -9,14 +9,19 @@ from pydantic import Field
 from ablab.analysis.figures import AnalysisFigure, figure_from_data
 from ablab.analysis.finding import (
     DOES_NOT_APPLY,
-    LAST_STEP,
     Finding,
     Findings,
     ModelFinding,
     joined,
 )
 from ablab.config import Config
-from ablab.store.findings import StoredFinding, list_findings, read_finding, recorded_analyses
+from ablab.store.findings import (
+    LAST_STEP,
+    StoredFinding,
+    list_findings,
+    read_finding,
+    recorded_analyses,
+)
 from ablab.store.store import RunRecord, Store
 
 

@@ -141,6 +141,9 @@ def _print(found: "list[tuple[Request, Findings]]", details: bool, told: Sequenc
         if more:
             noun = "number" if more == 1 else "numbers"
             say(f"and {more:,} further {noun}: --details, or columns analysis/{request.name}/…")
+        for note in own.notes:  # that it does not apply to some of the models
+            if note not in told:
+                say(note)
         click.echo()
     for own in skipped:
         for note in own.notes:
@@ -174,8 +177,11 @@ def _print_averages(rows: "list[ScalarSummary]") -> None:
         ordered, lambda row: (row.variant, row.runs, row.statistic)
     ):
         of = f"{statistic}s over {runs} runs" if runs > 1 else "1 run"
-        say(f"{variant}, {of}" if variant else of, hanging=4)
-        print_table(["number", "untrained", "trained", "95% interval"], map(_line, own), indent=2)
+        same = list(own)
+        low, high = min(row.steps[0] for row in same), max(row.steps[1] for row in same)
+        after = f", trained for {low:,} to {high:,} steps" if low < high else ""
+        say(f"{variant}, {of}{after}" if variant else f"{of}{after}", hanging=4)
+        print_table(["number", "untrained", "trained", "95% interval"], map(_line, same), indent=2)
 
 
 def _line(row: "ScalarSummary") -> list[str]:

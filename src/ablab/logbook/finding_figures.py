@@ -197,10 +197,10 @@ def _bars(found: Findings, figure: Bars) -> Drawing:
 
 
 def _largest(frame: pl.DataFrame, y: str) -> pl.DataFrame:
-    """The rows with the largest values first, without those that would be no visible bars."""
+    """The rows with the longest bars first, without those that would be no visible bars."""
     longest = frame[y].abs().max()
     visible = pl.col(y).abs() >= _VISIBLE * pl.lit(longest, pl.Float64)
-    return frame.filter(visible).sort(y, descending=True)
+    return frame.filter(visible).sort(pl.col(y).abs(), descending=True, maintain_order=True)
 
 
 def _bar_names(figure: Bars, frame: pl.DataFrame) -> list[str]:

@@ -79,8 +79,8 @@ def _small_multiples(
 ) -> tuple[list[tuple[NDArray[Any], str]], str]:
     """The maps of one run with their names, in order, and the caption."""
     order = _order(found, figure, shown.run, len(values))
-    numbers = _column(found, figure.number_by, shown.run, len(values))
-    blocks = _blocks(found, figure.number_by, shown.run)
+    numbers = _column(found, figure.number_by, shown.run, len(values), figure.among)
+    blocks = _blocks(found, figure, shown.run)
     sorts = figure.sort_by if figure.name_sorts and _has(found, figure.sort_by) else None
     sorting = _column(found, sorts, shown.run, len(values))
     chosen = []
@@ -102,11 +102,20 @@ def _order(found: Findings, figure: HeatMap, run: str | None, count: int) -> lis
     return [place for _, _, place in sorted(known, key=lambda each: (each[0], each[1] or 0))]
 
 
-def _blocks(found: Findings, place: tuple[str, str] | None, run: str | None) -> list[Any]:
-    """The blocks of numbered panels; empty where their table names none."""
-    if place is None or not _has(found, (place[0], "block")):
+def _blocks(found: Findings, figure: HeatMap, run: str | None) -> list[Any]:
+    """The blocks of numbered panels; empty where their table names none, or the numbers do."""
+    place = figure.number_by
+    if place is None or place[1] == "block" or not _has(found, (place[0], "block")):
         return []
-    return at_last_step(found, place[0], run)["block"].to_list()
+    return _rows(found, place[0], run, figure.among)["block"].to_list()
+
+
+def _rows(
+    found: Findings, table: str, run: str | None, among: tuple[str, str] | None
+) -> pl.DataFrame:
+    """The rows of a table after the last step, or those that have a value in a column."""
+    rows = at_last_step(found, table, run)
+    return rows if among is None else rows.filter(pl.col(among[0]) == among[1])
 
 
 def _has(found: Findings, place: tuple[str, str] | None) -> bool:
@@ -114,9 +123,13 @@ def _has(found: Findings, place: tuple[str, str] | None) -> bool:
 
 
 def _column(
-    found: Findings, place: tuple[str, str] | None, run: str | None, count: int
+    found: Findings,
+    place: tuple[str, str] | None,
+    run: str | None,
+    count: int,
+    among: tuple[str, str] | None = None,
 ) -> list[Any]:
     """The values of a table's column after the last step; 0 … count - 1 without the table."""
     if place is None or not _has(found, place):
         return list(range(count))
-    return at_last_step(found, place[0], run)[place[1]].to_list()
+    return _rows(found, place[0], run, among)[place[1]].to_list()

@@ -28,6 +28,7 @@ from ablab.store.paths import finding_path
 from ablab.store.store import Store
 
 PREFIX = "analysis/"
+LAST_STEP = "last_step"  # a fact about one that was made with the model of a later step
 _TABLE, _ARRAY = "table/", "array/"
 
 
@@ -78,7 +79,10 @@ def recorded_analyses(store: Store) -> dict[str, dict[str, Any]]:
 
 
 def save_findings(store: Store, findings: Sequence[StoredFinding]) -> None:
-    """Saves findings. One of the same run, step and name is replaced.
+    """Saves findings, in place of those of the same run and name with another key, at any step.
+
+    These were found in another way: by an earlier edition, or with the model of another last step.
+    A curve of both would compare what is not comparable.
 
     Raises:
         StoreError: They cannot be written.
@@ -93,11 +97,11 @@ def save_findings(store: Store, findings: Sequence[StoredFinding]) -> None:
     with store.index.transaction() as connection:
         for each in findings:
             row = (each.run, each.step, each.name)
-            before = connection.execute(
-                "SELECT key FROM findings WHERE run = ? AND step = ? AND name = ?", row
-            ).fetchone()
-            if before is not None and before[0] != each.key:
-                replaced.append(finding_path(store.path, each.run, each.step, before[0]))
+            others = "FROM findings WHERE run = ? AND name = ? AND key != ?"
+            found_otherwise = each.run, each.name, each.key
+            for step, key in connection.execute(f"SELECT step, key {others}", found_otherwise):
+                replaced.append(finding_path(store.path, each.run, step, key))
+            connection.execute(f"DELETE {others}", found_otherwise)
             scalars = {name: _finite(value) for name, value in each.scalars.items()}
             about = json.dumps({**each.about, "scalars": scalars})
             size = written[row].bytes if row in written else 0
@@ -148,8 +152,16 @@ def list_findings(store: Store, runs: Collection[str]) -> list[StoredFinding]:
     return sorted(found, key=lambda each: (each.name, each.run, each.step))
 
 
-def scalar_columns(store: Store, runs: Collection[str]) -> pl.DataFrame:
+def scalar_columns(
+    store: Store, runs: Collection[str], last: Mapping[str, int] | None = None
+) -> pl.DataFrame:
     """The scalars of the findings of some runs: ``run``, ``step`` and ``analysis/NAME/WHAT``.
+
+    Args:
+        store: The store.
+        runs: The runs' ids.
+        last: The last step of each run in an experiment; findings with the model of a later one
+            are left out.
 
     Returns:
         A row for each run and step that has findings, without an order.
@@ -157,8 +169,11 @@ def scalar_columns(store: Store, runs: Collection[str]) -> pl.DataFrame:
     found: dict[tuple[str, int], dict[str, Any]] = {}
     for row in _rows(store, runs, "run, step, name, about"):
         place = (row["run"], row["step"])
+        about = json.loads(row["about"])
+        if last is not None and about.get(LAST_STEP, 0) > last[row["run"]]:
+            continue
         values = found.setdefault(place, {"run": place[0], "step": place[1]})
-        for what, value in json.loads(row["about"]).get("scalars", {}).items():
+        for what, value in about.get("scalars", {}).items():
             values[f"{PREFIX}{row['name']}/{what}"] = None if value is None else float(value)
     names = sorted({name for values in found.values() for name in values} - {"run", "step"})
     schema = {"run": pl.String, "step": pl.Int64, **dict.fromkeys(names, pl.Float64)}

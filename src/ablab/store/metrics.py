@@ -57,7 +57,12 @@ def unwatched_columns(names: list[str]) -> list[str]:
     ]
 
 
-def read_runs(store: Store, runs: Sequence[str], wanted: Choice = all_columns) -> pl.DataFrame:
+def read_runs(
+    store: Store,
+    runs: Sequence[str],
+    wanted: Choice = all_columns,
+    last: Mapping[str, int] | None = None,
+) -> pl.DataFrame:
     """All rows of some runs, ordered by run and step.
 
     If a step was saved more than once, by a resume or a replay, the latest non-null value of each
@@ -68,13 +73,15 @@ def read_runs(store: Store, runs: Sequence[str], wanted: Choice = all_columns) -
         runs: The runs' ids.
         wanted: Selects from the names of the columns other than run and step; only the selected
             columns are read from disk.
+        last: The last step of each run in an experiment: what analyses found with the model of a
+            later one is left out, at all steps.
 
     Raises:
         StoreError: A part is missing or damaged.
     """
     for _ in range(5):
         try:
-            return _read_runs(store, runs, wanted)
+            return _read_runs(store, runs, wanted, last)
         except FileNotFoundError as error:  # another process merged the part: try again
             missing = error
     raise StoreError(
@@ -122,7 +129,8 @@ def experiment_metrics(
     keys = list(dict.fromkeys(key for variant in variants for key in variant))
     front = ["run", "experiment", *keys, "seed", "step"]
     choice = columns if callable(columns) else _named(front, columns)
-    frame = read_runs(store, [member["run"] for member in members], choice)
+    last = {member["run"]: _last(member) for member in members}
+    frame = read_runs(store, list(last), choice, last)
     made_of = (id(frame), record.name, tuple(tuple(member) for member in members))
     joined = store.frames.get(made_of, lambda: _with_cells(record, members, keys, frame))
     found = joined.select(front + [name for name in frame.columns if name not in KEYS])
@@ -154,11 +162,16 @@ def _with_cells(
     pieces, counts = [], []
     for member in members:
         place = places.get(member["run"], slice(0, 0))
-        last = member["steps"] if member["stopped"] is None else member["stopped"]
-        counts.append(int(np.searchsorted(steps[place], last, side="right")))
+        counts.append(int(np.searchsorted(steps[place], _last(member), side="right")))
         pieces.append(frame.slice(int(place.start), counts[-1]))
     rows = pl.concat(pieces, rechunk=True) if pieces else frame.clear()
     return rows.hstack(table[np.repeat(np.arange(len(members)), counts)])
+
+
+def _last(member: Mapping[str, Any]) -> int:
+    """The last step of a run in an experiment."""
+    steps: int = member["steps"] if member["stopped"] is None else member["stopped"]
+    return steps
 
 
 def experiment_runs(
@@ -271,12 +284,14 @@ def ordered(names: Iterable[str]) -> list[str]:
     return first + [name for name in names if name not in first]
 
 
-def _read_runs(store: Store, runs: Sequence[str], wanted: Choice) -> pl.DataFrame:
+def _read_runs(
+    store: Store, runs: Sequence[str], wanted: Choice, last: Mapping[str, int] | None
+) -> pl.DataFrame:
     among = set(runs)
     parts = list_parts(store, among)
     schemas = [part_columns(store, part) for part in parts]
     every = dict.fromkeys(name for schema in schemas for name in schema if name not in KEYS)
-    found = scalar_columns(store, among)
+    found = scalar_columns(store, among, last)
     every |= dict.fromkeys(name for name in found.columns if name not in KEYS)
     chosen = wanted(ordered(every))
     own = found.select(*KEYS, *(name for name in found.columns if name in chosen))

@@ -31,6 +31,23 @@ def rows_with(store: Store, table: str, column: str, values: Sequence[Any]) -> l
     )
 
 
+def lacking_findings(source: Store, target: Store, runs: Sequence[str]) -> list[sqlite3.Row]:
+    """The findings of some runs that a target lacks.
+
+    Those of an analysis of a run are left out where the target has such with another key, found in
+    another way.
+    """
+    there = rows_with(target, "findings", "run", runs)
+    places = {(row["run"], row["step"], row["name"]) for row in there}
+    keys = {(row["run"], row["name"]): row["key"] for row in there}
+    return [
+        row
+        for row in rows_with(source, "findings", "run", runs)
+        if (row["run"], row["step"], row["name"]) not in places
+        and keys.get((row["run"], row["name"]), row["key"]) == row["key"]
+    ]
+
+
 def last_snapshots(rows: Sequence[sqlite3.Row]) -> list[sqlite3.Row]:
     """The last snapshot of each run, and the last that training can resume from."""
     last: dict[tuple[str, bool], sqlite3.Row] = {}

@@ -42,7 +42,7 @@ from ablab.store.rungs import decides_otherwise, rung_decisions
 from ablab.store.snapshot_files import check_snapshot, snapshot_path
 from ablab.store.sources import copy_source, source_files, sources_in
 from ablab.store.store import ExperimentRecord, Store
-from ablab.store.table_rows import insert_missing, last_snapshots, rows_with
+from ablab.store.table_rows import insert_missing, lacking_findings, last_snapshots, rows_with
 from ablab.store.transferred import Transferred
 from ablab.tasks.subwords import content_digest
 
@@ -225,7 +225,7 @@ class _Transfer:
                         store, row["kind"], row["run"], row["step"], suffix
                     )
                 )
-        found["findings"] = self._lacking("findings", taken, "run", "step", "name")
+        found["findings"] = lacking_findings(self._source, self._target, taken)
         for row in found["findings"]:
             if row["bytes"]:
                 self._copy_one(

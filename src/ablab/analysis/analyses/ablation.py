@@ -40,7 +40,7 @@ class AblationSettings(Config):
     """By what a part is replaced: ``zero``, ``mean`` (over samples) or ``resample`` (its values for
     another sample)."""
     least: float = Field(0.01, ge=0)
-    """The smallest change of the loss, in nats, with which a part can matter."""
+    """The smallest rise of the loss, in nats, with which a part can matter."""
     max_tokens: int = Field(40_000, ge=1)
     """The largest number of tokens of the samples; of larger probes, a random part is used."""
     max_targets: int = Field(20_000, ge=1)
@@ -57,7 +57,7 @@ class AblationSettings(Config):
     """The largest number of values of a factor by which changes are listed."""
     resamples: int = Field(400, ge=50)
     """The number of resamples for each interval."""
-    seed: int = 0
+    seed: int = Field(0, ge=0)
     """The seed of samples, replacements and resamples."""
 
 
@@ -65,7 +65,7 @@ class AblationSettings(Config):
     "ablation",
     question="Which heads, MLPs, neurons, edges of attention, skip paths and positions matter?",
     inputs=["model", "task"],
-    edition=2,
+    edition=3,
     cost="two passes for each head, MLP, skip path and edge; one pass for all neurons of the last "
     "MLP",
     settings=AblationSettings,
@@ -134,7 +134,8 @@ def ablation(subject: Subject, settings: AblationSettings) -> Finding:
     p-value of a test that losses with and without the part are exchangeable
     (:func:`ablab.analysis.methods.resampling.sign_flip_p`; differences up to 1e-6 of the largest
     logit count as zero), and ``p_corrected`` is its value after Benjamini and Hochberg over all
-    parts. A part matters if ``p_corrected`` is at most 0.05 and the change at least ``least`` nats.
+    parts. A part matters if ``p_corrected`` is at most 0.05 and the loss rises by at least
+    ``least`` nats; one without which the loss is smaller does harm, and does not count.
     Samples of a complete table are not independent draws, so the test is about whether a few
     samples make up the change.
 
@@ -246,9 +247,10 @@ def _scalars(loss: float, parts: pl.DataFrame) -> dict[str, float | None]:
     for kind in get_args(Kind):
         found[f"largest_{kind}"] = _largest(parts.filter(pl.col("kind") == kind))
     is_neuron = pl.col("kind") == "neuron"
-    found["parts_that_matter"] = float(parts.filter(~is_neuron)["matters"].sum())
-    neurons = parts.filter(is_neuron)["matters"]
-    found["neurons_that_matter"] = float(neurons.sum()) if len(neurons) else None
+    for name, own in (("parts", ~is_neuron), ("neurons", is_neuron)):
+        matters = parts.filter(own)["matters"].drop_nulls()
+        is_known = len(matters) > 0 or (name == "parts" and np.isfinite(loss))
+        found[f"{name}_that_matter"] = float(matters.sum()) if is_known else None
     return found
 
 

@@ -43,7 +43,7 @@ class AttentionSettings(Config):
     """The number of permutations of keys."""
     label_permutations: int = Field(99, ge=19)
     """The number of permutations of the labels of each factor."""
-    seed: int = 0
+    seed: int = Field(0, ge=0)
     """The seed of samples, sequences and permutations."""
 
 
@@ -52,7 +52,7 @@ class AttentionSettings(Config):
     question="Where does each head look, and on what does that depend?",
     inputs=["model", "task"],
     cost="two passes, and a few hundred permutations",
-    edition=2,
+    edition=3,
     settings=AttentionSettings,
     headline=[
         "answer_to_itself_max",
@@ -208,10 +208,11 @@ def _heads(subject: Subject, measured: HeadAttention, scores: pl.DataFrame) -> p
     logarithms = np.log(shares, out=np.zeros_like(shares), where=shares > 0)
     entropy = -(shares * logarithms).sum(-1)  # (N, H, T)
     several = visible.sum(-1) > 1  # (H, T)
+    sums = shares.sum(-1)  # (N, H, T)
     answers = measured.samples.positions
     columns = {
         "row_sum": mean_of(measured.weights.weights.sum(-1), measured.queries[:, None]),
-        "silent": mean_of(shares.sum(-1) == 0, measured.queries[:, None]),
+        "silent": mean_of(np.where(np.isnan(sums), np.nan, sums == 0), measured.queries[:, None]),
         "entropy": mean_of(entropy, used),
         "entropy_share": mean_of(entropy / np.log(np.maximum(visible.sum(-1), 2)), used * several),
         "answer_to_itself": mean_of(shares[:, :, answers, answers], used[..., answers]),

@@ -69,7 +69,7 @@ class FourierSettings(Config):
         "*neurons_outside_key_directions",
         "*mlp_logits_outside_key_directions",
     ],
-    edition=3,
+    edition=4,
     limits={
         "*key_frequencies": NOT_NEGATIVE,
         "*share_of_logits_explained*": AT_MOST_ONE,
@@ -253,7 +253,7 @@ class _Answer:
             own = self._sparsities.get(name)
             found[f"gini_{name}"] = None if own is None else own.gini
             found[f"gini_{name}_permuted"] = None if own is None else own.permuted_mean
-        found["key_frequencies"] = float(len(keys.keys))
+        found["key_frequencies"] = None if keys.keys is None else float(len(keys.keys))
         found["share_of_logits_explained"] = keys.explained
         found["share_of_logits_explained_permuted"] = keys.explained_permuted
         return found | self._outside()
@@ -265,6 +265,8 @@ class _Answer:
             "map_outside_key_directions": None,
             "map_outside_key_directions_permuted": None,
         }
+        if keys is None:
+            return found | {f"{name}_outside_key_directions": None for name in self._terms}
         if "neuron_logit_map" in self._spectra:
             norms, null = self._spectra["neuron_logit_map"]
             found["map_outside_key_directions"] = _outside(norms, keys)

@@ -16,13 +16,14 @@ from ablab.analysis.finding import Finding
 from ablab.analysis.methods.effective_matrices import EffectiveMatrix, Query, effective_matrices
 from ablab.analysis.methods.folded_weights import Array, Folded, fold
 from ablab.analysis.methods.fourier_basis import ROUNDING
-from ablab.analysis.methods.matrix_similarity import Similarity, corrected, similarities
+from ablab.analysis.methods.matrix_similarity import Similarity, similarities
+from ablab.analysis.methods.resampling import corrected
 from ablab.analysis.methods.rewritten import SIMPLIFICATIONS, Rewritten, observe
 from ablab.analysis.methods.unit_outputs import (
     answer_position,
-    answer_tokens,
     blocks,
     chosen_samples,
+    first_key,
     transformer,
 )
 from ablab.analysis.subject import DoesNotApplyError, Subject
@@ -64,7 +65,7 @@ class MatricesSettings(Config):
     "directions do they use?",
     inputs=["model", "task"],
     cost="singular values of a few matrices per head, and one pass over the samples",
-    edition=2,
+    edition=3,
     settings=MatricesSettings,
     headline=[
         "explained_three_matrices",
@@ -108,6 +109,8 @@ class MatricesSettings(Config):
             value="score",
             scale="diverging",
             panel="head",
+            number_by=("matrices", "head"),
+            among=("matrix", "qk"),
         ),
         HeatMap(
             "ov_logits",
@@ -118,6 +121,8 @@ class MatricesSettings(Config):
             value="logit",
             scale="diverging",
             panel="head",
+            number_by=("matrices", "head"),
+            among=("matrix", "ov_logits"),
         ),
         HeatMap(
             "neuron_logits",
@@ -128,6 +133,8 @@ class MatricesSettings(Config):
             value="logit per activation",
             scale="diverging",
             panel="block",
+            number_by=("matrices", "block"),
+            among=("matrix", "neuron_logits"),
         ),
     ],
 )
@@ -141,7 +148,7 @@ def matrices(subject: Subject, settings: MatricesSettings) -> Finding:
     - ``qk``, for each head: W_E W_QK W_Eᵀ, the score of a key token (column) for a query token;
     - ``qk_answer``: the row of the token whose logits are looked at, if it is always the same, with
       its positional embedding: (W_E[=] + W_pos) W_QK W_Eᵀ, and ``qk_answer_positions``, the same
-      for the positions of keys; for heads of the first block;
+      for the positions that it sees (with a window, the last ones); for heads of the first block;
     - ``ov_neurons``: W_E W_OV W_in, and ``ov_logits``: W_E W_OV W_U, for each head;
     - ``embedding_neurons``: W_E W_in, ``embedding_logits``: W_E W_U, the direct paths;
     - ``neuron_logits``: W_out W_U.
@@ -189,13 +196,15 @@ def matrices(subject: Subject, settings: MatricesSettings) -> Finding:
     probe, at = subject.probe, answer_position(subject, settings.position)
     folded = fold(model, at + 1)
     tokens = _tokens(probe, at)
-    answers = answer_tokens(probe.targets[:, at]) or list(range(model.vocab_size))
+    known = np.unique(probe.targets[probe.targets[:, at] != IGNORED, at]).tolist()
+    answers: list[int] = known or list(range(model.vocab_size))
     if max(len(tokens), len(answers)) > _MOST_TOKENS:
         raise DoesNotApplyError(f"the task has more than {_MOST_TOKENS} tokens")
     attention = [block.attention if block.has_attention else None for block in blocks(model)]
     sums_to_one = [each is not None and type(each.activation) is Softmax for each in attention]
     query = _query(model, folded, probe, at)
-    found = effective_matrices(folded, tokens, answers, sums_to_one, query, at + 1)
+    keys = range(0 if attention[0] is None else first_key(attention[0], at), at + 1)
+    found = effective_matrices(folded, tokens, answers, sums_to_one, query, keys)
     table, spectra = _spectra(found)
     rewritten, scalars = _rewritten(subject, model, at, settings.seed)
     several = table.filter(pl.col("rows") > 1).group_by("matrix", maintain_order=True)

@@ -91,7 +91,7 @@ class NeuronsSettings(Config):
             "Share of each neuron that nine terms of one frequency explain",
             table="neurons",
             x=("neuron",),
-            y="explained",
+            y="fitted",
             x_label="neuron",
             y_label="share of the variance",
             null="fitted_permuted_95",
@@ -123,7 +123,7 @@ class NeuronsSettings(Config):
             y="share of the neurons",
         ),
     ],
-    edition=3,
+    edition=4,
 )
 def neurons(subject: Subject, settings: NeuronsSettings) -> Finding:
     """The last MLP's neurons at the position of the answer, for each answer with a cyclic group.
@@ -236,11 +236,14 @@ class _Answer:
             "median_explained": _median(fits.explained),
             "median_fitted": _median(fits.in_sample.max(1)),
             "median_fitted_permuted": fits.permuted_median,
-            "neurons_that_matter": float(
-                (self._ablations.p_corrected <= self._settings.level).sum()
-            ),
+            "neurons_that_matter": None,
             "change_without_neurons": None,
         }
+        if not np.isfinite(self._activations).all():
+            found = dict.fromkeys(found)
+        p = self._ablations.p_corrected
+        if np.isfinite(p).all():
+            found["neurons_that_matter"] = float((p <= self._settings.level).sum())
         own = self._curve
         if own is not None:
             found["change_without_neurons"] = float(own.removed[-1] - own.removed[0])

@@ -45,7 +45,7 @@ class PositionsSettings(Config):
     """The largest number of samples whose operands are exchanged."""
     pairings: int = Field(99, ge=19)
     """The number of random pairings of samples."""
-    seed: int = 0
+    seed: int = Field(0, ge=0)
     """The seed of all that is drawn."""
 
 
@@ -55,7 +55,7 @@ class PositionsSettings(Config):
     inputs=["model", "task"],
     cost="three passes, and a thousand permutations for each pair of the first 64 positions",
     settings=PositionsSettings,
-    edition=2,
+    edition=3,
     headline=[
         "cosine_operands",
         "cosine_operands_p",
@@ -119,7 +119,8 @@ def positions(subject: Subject, settings: PositionsSettings) -> Finding:
     ``p_same_answer`` are how often random pairings of such samples change as little, and
     ``p_corrected`` is ``p_same_answer`` after Benjamini and Hochberg; with 99 pairings, it can be
     small only if many neurons have small p-values. Numbers of a neuron that does
-    not change between samples are None.
+    not change between samples are None, and so are those with ``same_answer`` if fewer than half of
+    the samples have another one with the same targets, or for p-values two others.
 
     What it does not show: equal embeddings of operands are neither necessary nor sufficient for a
     commutative computation, as nothing may read where they differ. In an untrained model with

@@ -61,7 +61,7 @@ class ProgressSettings(Config):
         "*restricted_loss_neurons_held_out",
         "*sum_of_squared_weights",
     ],
-    edition=3,
+    edition=4,
     limits={"*": NOT_NEGATIVE},
     directions=dict.fromkeys(
         ("*loss_train", "*loss_held_out", "*restricted_loss_*", "*trigonometric_loss"), "lower"
@@ -138,9 +138,10 @@ def progress(subject: Subject, settings: ProgressSettings) -> Finding:
 
     The key frequencies are those of the run's **last kept step**, found by the rule of
     :func:`ablab.analysis.methods.key_frequencies.find_key_frequencies`, so that earlier steps are
-    measured by the final circuit. For a model from elsewhere they are its own, and the setting
-    ``frequencies`` gives them explicitly. Without any, the restricted loss is that of a constant,
-    and the excluded loss is the model's own.
+    measured by the final circuit; if the logits of that step are not finite, the numbers are None.
+    For a model from elsewhere they are its own, and the setting ``frequencies`` gives them
+    explicitly. Without any, the restricted loss is that of a constant, and the excluded loss is the
+    model's own.
 
     What they do not show: a model may compute the answer with waves in s without the circuit of the
     paper. When few samples are memorized, a high excluded loss on training samples does not tell
@@ -166,8 +167,13 @@ def _weights(subject: Subject) -> Sequence[Tensor]:
     return list(subject.model.parameters())
 
 
-def _keys(subject: Subject, own: CyclicSamples, settings: ProgressSettings) -> tuple[int, ...]:
-    """The key frequencies: those that are given, or those of the run's last step."""
+def _keys(
+    subject: Subject, own: CyclicSamples, settings: ProgressSettings
+) -> tuple[int, ...] | None:
+    """The key frequencies: those that are given, or those of the run's last step.
+
+    None if the logits of that step are not finite.
+    """
     if settings.frequencies is not None:
         return checked_frequencies(settings.frequencies, own.order)
     last = subject.last
@@ -180,7 +186,7 @@ def _keys(subject: Subject, own: CyclicSamples, settings: ProgressSettings) -> t
             logits, own, level=level, smallest_share=smallest_share, seed=seed
         )
         last.memo[key] = found.keys
-    keys: tuple[int, ...] = last.memo[key]
+    keys: tuple[int, ...] | None = last.memo[key]
     return keys
 
 
@@ -188,9 +194,15 @@ class _Measured:
     """The losses for one answer."""
 
     def __init__(
-        self, subject: Subject, samples: CyclicSamples, mlp: LastMlp | None, keys: tuple[int, ...]
+        self,
+        subject: Subject,
+        samples: CyclicSamples,
+        mlp: LastMlp | None,
+        known: tuple[int, ...] | None,
     ) -> None:
+        keys = known or ()
         self._samples, self._keys, self._subject, self._mlp = samples, keys, subject, mlp
+        self._is_known = known is not None
         found = forward_pass(subject, [] if mlp is None else mlp.sites)
         self._logits = samples.at_answer(found.logits)
         self._targets = torch.from_numpy(samples.targets)
@@ -204,9 +216,9 @@ class _Measured:
     def scalars(self) -> dict[str, float | None]:
         """The scalars by name, without the sum of squared weights."""
         found: dict[str, float | None] = {"key_frequencies": float(len(self._keys))}
-        found |= self._losses("loss", self._logits)
-        found |= self._changed(self._keys)
-        return found | {"trigonometric_loss": self._trigonometric()}
+        losses = self._losses("loss", self._logits)
+        found |= losses | self._changed(self._keys) | {"trigonometric_loss": self._trigonometric()}
+        return found if self._is_known else dict.fromkeys(found) | losses
 
     def table(self) -> pl.DataFrame:
         """A row for each key frequency."""

@@ -8,11 +8,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 from pydantic import Field
-from scipy import stats
 
 from ablab.analysis.analysis import NOT_NEGATIVE, SHARE, analysis
 from ablab.analysis.figures import Curves, HeatMap
 from ablab.analysis.finding import Finding
+from ablab.analysis.methods.resampling import corrected_array
 from ablab.analysis.methods.unit_outputs import (
     Outputs,
     Unit,
@@ -133,6 +133,8 @@ def sensitivity(subject: Subject, settings: SensitivitySettings) -> Finding:
 
     The array ``total_neurons`` has the total indices of all neurons by position, (M, T).
 
+    Of more than 128 answers, there are no logits by token and no ``interactions_logits``.
+
     What it does not show: whether an output matters for the answer, and whether its dependence is
     what the task needs. A share of the variance depends on the distribution of inputs, and factors
     overlap: a high share of one does not exclude another. A rectified neuron depends on what moves
@@ -248,21 +250,12 @@ def _factors(
         )
         columns["p"].append(random.p_values(share))
     flat = {name: np.concatenate(each) if each else np.empty(0) for name, each in columns.items()}
-    flat["p_corrected"] = _corrected(flat["p"])
+    flat["p_corrected"] = corrected_array(flat["p"])
     table = _unit_columns(outputs.units, len(labels)) | {
         "factor": np.repeat(list(labels), len(outputs.units)).tolist()
     }
     schema = _UNIT | {"factor": pl.String} | dict.fromkeys(flat, pl.Float64)
     return pl.DataFrame(table | flat, schema=schema).with_columns(pl.col(list(flat)).fill_nan(None))
-
-
-def _corrected(p: NDArray[np.float64]) -> NDArray[np.float64]:
-    """p-values corrected after Benjamini and Hochberg; NaN where there is none."""
-    found = np.full(len(p), np.nan)
-    known = ~np.isnan(p)
-    if known.any():
-        found[known] = stats.false_discovery_control(p[known])
-    return found
 
 
 _UNIT = {"kind": pl.String, "block": pl.Int64, "unit": pl.Int64}

@@ -31,15 +31,18 @@ class AttentionWeights:
     visible: NDArray[np.bool_]
 
     def shares(self) -> NDArray[np.float64]:
-        """The sizes of weights as shares of their sum over keys, (N, H, T, S); 0 where all are 0.
+        """The sizes of weights as shares of their sum over keys, (N, H, T, S).
+
+        They are 0 where all are 0, and NaN where one is not finite.
 
         With softmax they are the weights. Other activations have rows that do not sum to one, and
         weights that can be negative.
         """
         sizes = np.abs(self.weights)
         sums = sizes.sum(-1, keepdims=True)
+        sums = np.where(np.isinf(sums), np.nan, sums)
         found: NDArray[np.float64] = np.divide(
-            sizes, sums, out=np.zeros_like(sizes), where=sums > 0
+            sizes, sums, out=np.zeros_like(sizes), where=sums != 0
         )
         return found
 

@@ -67,15 +67,16 @@ def parts_table(
     Args:
         found: The changes.
         how: By what parts are replaced.
-        least: The smallest change with which a part can matter.
+        least: The smallest change with which a part can matter, a rise of the loss.
         resampling: How intervals are drawn.
     """
     rows = [row for each in found for row in _rows(each, how, resampling)]
     adjusted = corrected([row["p"] for row in rows])
     for row, p in zip(rows, adjusted, strict=True):
         row["p_corrected"] = p
-        is_large = row["change"] is not None and abs(row["change"]) >= least
-        row["matters"] = p is not None and p <= _LEVEL and is_large
+        row["matters"] = None
+        if p is not None and row["change"] is not None:
+            row["matters"] = p <= _LEVEL and row["change"] >= least
     return pl.DataFrame(rows, schema=_PARTS)
 
 

@@ -23,6 +23,7 @@ class EffectiveMatrix:
         values: The matrix.
         factors: The matrices whose product it is. For heads, what is read (rows, D), the weight
             that reads it (D, K), and what follows (K, columns).
+        reader: The number of that weight, if heads of its block share it; otherwise None.
     """
 
     name: str
@@ -30,6 +31,7 @@ class EffectiveMatrix:
     head: int | None
     values: Array
     factors: tuple[Array, ...] = ()
+    reader: int | None = None
 
     @property
     def singular_values(self) -> Array:
@@ -63,7 +65,7 @@ def effective_matrices(
     answers: Sequence[int],
     sums_to_one: Sequence[bool],
     query: Query | None,
-    visible: int,
+    keys: range,
 ) -> list[EffectiveMatrix]:
     """The effective matrices of a model.
 
@@ -78,7 +80,7 @@ def effective_matrices(
         answers: The tokens A.
         sums_to_one: For each block, whether attention weights sum to one.
         query: The answer's query; None if its token varies.
-        visible: The number of positions that it sees.
+        keys: The positions that it sees.
     """
     embedding = folded.embedding[list(tokens)]
     unembedding = folded.logits.weight[:, list(answers)]
@@ -88,14 +90,14 @@ def effective_matrices(
         if heads is None:
             continue
         if heads.bilinear:
-            positions = folded.positions[:visible]
+            positions = folded.positions[keys.start : keys.stop]
             first = query if block == 0 else None
             found += _scores(heads, block, embedding, positions, first, sums_to_one[block])
         neurons = folded.neurons[block]
         read = embedding - embedding.mean(0) if sums_to_one[block] else embedding
         after = {} if neurons is None else {"ov_neurons": heads.output @ neurons.read.weight}
         for name, own in (after | {"ov_logits": heads.output @ unembedding}).items():
-            found += _products(name, block, read, heads.value.weight, own)
+            found += _products(name, block, read, heads.value.weight, own, heads.group)
     direct = embedding - embedding.mean(0)
     for block, mlp in enumerate(folded.neurons):
         if mlp is not None:
@@ -138,10 +140,20 @@ def _product(name: str, block: int | None, left: Array, right: Array) -> Effecti
 
 
 def _products(
-    name: str, block: int, read: Array, weights: Array, after: Array
+    name: str, block: int, read: Array, weights: Array, after: Array, group: int = 1
 ) -> list[EffectiveMatrix]:
-    """The products for each head, from weights (H, D, K) and what follows them (H, K, columns)."""
+    """The products for each head, from weights (H, D, K) and what follows them (H, K, columns).
+
+    ``group`` heads that follow each other share a weight.
+    """
     return [
-        EffectiveMatrix(name, block, head, read @ weight @ own, (read, weight, own))
+        EffectiveMatrix(
+            name,
+            block,
+            head,
+            read @ weight @ own,
+            (read, weight, own),
+            head // group if group > 1 else None,
+        )
         for head, (weight, own) in enumerate(zip(weights, after, strict=True))
     ]

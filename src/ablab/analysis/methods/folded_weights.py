@@ -50,6 +50,7 @@ class Heads:
         output: What the entries of z add to the residual stream, (H, K, D).
         constant: What is added for all samples, (D,).
         bilinear: Whether scores are products of queries and keys, plus what depends on neither.
+        group: How many heads share keys and values, 1 if none do.
     """
 
     query: Reader
@@ -58,6 +59,7 @@ class Heads:
     output: Array
     constant: Array
     bilinear: bool
+    group: int
 
 
 @dataclass(frozen=True)
@@ -171,6 +173,7 @@ def _heads(block: Block) -> Heads:
         output.reshape(heads, width, -1),
         constant,
         bilinear,
+        heads // attention.n_kv_heads,
     )
 
 

@@ -135,7 +135,7 @@ def relabellings(n: int, permutations: int, seed: int) -> list[NDArray[np.int64]
     return [rng.permutation(n) for _ in range(permutations)]
 
 
-def permutation_p(observed: Values, null: Values) -> Values:
+def permutation_p(observed: Values, null: Values, tied: float = 1e-9) -> Values:
     """p-values of a permutation test: (1 + the number of null values ≥ observed) / (1 + P).
 
     NaN for a value that is NaN.
@@ -146,10 +146,11 @@ def permutation_p(observed: Values, null: Values) -> Values:
     Args:
         observed: (M,).
         null: (P, M), or (P, 1) for the same distribution for all.
+        tied: The relative difference that rounding can make.
 
     Returns:
         (M,).
     """
-    tolerance = 1e-9 * np.abs(observed)
+    tolerance = tied * np.abs(observed)
     p: Values = (1 + (null >= observed - tolerance).sum(0)) / (1 + len(null))
     return np.where(np.isnan(observed), np.nan, p)

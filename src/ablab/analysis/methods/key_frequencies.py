@@ -39,7 +39,7 @@ class KeyFrequencies:
         train_share: The share that each explains in training samples, with α_k fitted to them; None
             if it is not known which they are.
         explained: The share that all key frequencies explain in the other half; None without
-            variance.
+            variance, or if logits are not finite.
         explained_permuted: The mean of that for relabelled answers, with as many frequencies, those
             that explain most in the choosing half.
     """
@@ -55,8 +55,10 @@ class KeyFrequencies:
     explained_permuted: float | None
 
     @property
-    def keys(self) -> tuple[int, ...]:
-        """The key frequencies."""
+    def keys(self) -> tuple[int, ...] | None:
+        """The key frequencies; None if logits are not finite."""
+        if np.isnan(self.p).any():
+            return None
         return tuple(int(k) for k in self.frequencies[self.is_key])
 
 
@@ -98,6 +100,7 @@ def find_key_frequencies(
     orders = np.stack([rng.permutation(n) for _ in range(PERMUTATIONS)])
     is_key, p = _tested(choose, orders, level, smallest_share)
     judged = judge.explained(alphas, judge.amplitudes())
+    is_known = judge.total > 0 and np.isfinite([choose.total, judge.total]).all()
     train = samples.parts.get("train")
     fitted = None if train is None else FrequencyFit(centred, samples, train)
     return KeyFrequencies(
@@ -108,8 +111,10 @@ def find_key_frequencies(
         p=p,
         judged_share=judged,
         train_share=None if fitted is None else fitted.shares(fitted.amplitudes()),
-        explained=float(judged[is_key].sum()) if judge.total else None,
-        explained_permuted=_explained_permuted(choose, judge, orders, int(is_key.sum())),
+        explained=float(judged[is_key].sum()) if is_known else None,
+        explained_permuted=_explained_permuted(choose, judge, orders, int(is_key.sum()))
+        if is_known
+        else None,
     )
 
 
@@ -140,10 +145,8 @@ def _tested(
 
 def _explained_permuted(
     choose: "FrequencyFit", judge: "FrequencyFit", orders: NDArray[np.int64], count: int
-) -> float | None:
+) -> float:
     """The mean share that the best frequencies explain if answers are relabelled."""
-    if not judge.total:
-        return None
     alphas = choose.relabelled_amplitudes(orders)
     most = np.argsort(-choose.shares(alphas), axis=-1)[:, :count]
     explained = judge.explained(alphas, judge.relabelled_amplitudes(orders))

@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import stats
 
 from ablab.analysis.methods.effective_matrices import EffectiveMatrix
@@ -46,7 +45,9 @@ def similarities(
     reads the residual stream afterwards. So cosines of unrelated heads are not zero. The null has
     all of that: it rotates what one head reads at random, X W … to X R W …, with R from the Haar
     measure. A head whose reading weights W are independent and normal, such as one that is not
-    trained, has the same distribution as with any R. Blocks with more than 32 heads are left out.
+    trained, has the same distribution as with any R. Two heads that share a value head do not read
+    independently, so their products with W_V are not compared. Blocks with more than 32 heads are
+    left out.
 
     Args:
         matrices: The effective matrices.
@@ -107,6 +108,9 @@ def _pairs(heads: Sequence[EffectiveMatrix], fixed: Array, random: Array) -> lis
         for other in (*range(head), *range(len(heads), len(fixed))):
             if not fixed[head].any() or not fixed[other].any():
                 continue
+            reader = heads[head].reader
+            if reader is not None and other < len(heads) and heads[other].reader == reader:
+                continue
             cosine, null = float(cosines[head, other]), random[:, head, other]
             found.append(
                 Similarity(
@@ -127,11 +131,4 @@ def _unit(matrices: Sequence[Array]) -> Array:
     rows = np.stack([each.ravel() for each in matrices])
     norms = np.linalg.norm(rows, axis=1, keepdims=True)
     found: Array = rows / np.where(norms, norms, 1)
-    return found
-
-
-def corrected(p: Sequence[float]) -> NDArray[np.float64]:
-    """p-values corrected after Benjamini and Hochberg (1995)."""
-    values = np.asarray(p, dtype=np.float64)
-    found: NDArray[np.float64] = stats.false_discovery_control(values) if len(values) else values
     return found

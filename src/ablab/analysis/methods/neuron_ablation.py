@@ -6,13 +6,14 @@ from itertools import pairwise
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.stats import false_discovery_control, norm
+from scipy.stats import norm
 
 from ablab.analysis.methods.cyclic import CyclicSamples
 from ablab.analysis.methods.last_mlp import LastMlp
 from ablab.analysis.methods.losses import cross_entropies, weighted_mean
 from ablab.analysis.methods.read_out import ReadOut, written
 from ablab.analysis.methods.removal import Removal
+from ablab.analysis.methods.resampling import corrected_array
 from ablab.analysis.methods.samples import Samples
 from ablab.analysis.replacement import Replacement
 from ablab.analysis.subject import Subject
@@ -33,7 +34,7 @@ class Ablations:
         changes: The change of the loss of each sample, in nats, (S, M).
         change: The mean over all samples, (M,).
         error: Its standard error over samples, (M,).
-        p: The p-value of a change above zero, one-sided, (M,).
+        p: The p-value of a change above zero, one-sided, (M,); NaN if the change is not finite.
         p_corrected: The same after Benjamini and Hochberg (1995), over the neurons, (M,).
     """
 
@@ -187,7 +188,8 @@ def _with_tests(changes: Values, weights: Values, rounding: float) -> Ablations:
     known = error > 0
     p = np.where(known, norm.sf(change / np.where(known, error, 1)), np.where(change > 0, 0.0, 1.0))
     p = np.where(np.abs(change) <= rounding, 1.0, p)
-    return Ablations(changes, change, error, p, false_discovery_control(p))
+    p = np.where(np.isfinite(change), p, np.nan)
+    return Ablations(changes, change, error, p, corrected_array(p))
 
 
 def curve(samples: CyclicSamples, readable: ReadOut, changes: Values, seed: int) -> Curve:

@@ -10,13 +10,15 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.stats import chi2, false_discovery_control, gumbel_r
+from scipy.stats import chi2, gumbel_r
 from torch import Tensor
 
 from ablab.analysis.methods.fourier_basis import frequency_basis, permutation_p, relabellings
 from ablab.analysis.methods.fourier_terms import term_coefficients
+from ablab.analysis.methods.resampling import corrected_array
 
 _TOGETHER = 64  # neurons, to limit the memory
+_TIED = 1e-6  # relative; the null is in single precision
 
 Values = NDArray[np.float64]
 
@@ -77,7 +79,7 @@ def fit_nine_terms(maps: Values, permutations: int, seed: int) -> NineTermFits:
         permuted_mean=_filled(null.mean(0), varies),
         permuted_95=_filled(np.quantile(null, 0.95, axis=0), varies),
         p=_filled(p, varies),
-        p_corrected=_filled(false_discovery_control(p) if len(p) else p, varies),
+        p_corrected=_filled(corrected_array(p), varies),
         permuted_median=float(np.median(null)) if null.size else None,
     )
 
@@ -95,7 +97,7 @@ def maximum_p(observed: Values, null: Values) -> Values:
         null: Those of permutations, (P, M).
     """
     count = len(null)
-    p = permutation_p(observed, null)
+    p = permutation_p(observed, null, _TIED)
     spread = null.std(0, ddof=1)
     scale = spread * np.sqrt((count - 1) / chi2.ppf(0.05, count - 1)) * np.sqrt(6) / np.pi
     location = null.mean(0) + spread / np.sqrt(count) - np.euler_gamma * scale

@@ -73,3 +73,12 @@ def corrected(p: Sequence[float | None]) -> list[float | None]:
     known = [each for each in p if each is not None]
     found = iter(false_discovery_control(known).tolist() if known else [])
     return [None if each is None else next(found) for each in p]
+
+
+def corrected_array(p: NDArray[np.float64]) -> NDArray[np.float64]:
+    """P-values after Benjamini and Hochberg (1995); those that do not exist stay NaN."""
+    found = np.full(p.shape, np.nan)
+    known = ~np.isnan(p)
+    if known.any():
+        found[known] = false_discovery_control(p[known])
+    return found

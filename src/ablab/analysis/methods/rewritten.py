@@ -7,6 +7,7 @@ enter. Products of more than two matrices are computed from the left, which is f
 """
 
 from collections.abc import Collection
+from copy import deepcopy
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ablab.analysis.methods.folded_weights import Array, Folded, Heads, Neurons, Reader, fold
-from ablab.analysis.methods.unit_outputs import blocks, passes, transformer
+from ablab.analysis.methods.unit_outputs import blocks, first_key, passes, transformer
 from ablab.analysis.subject import DoesNotApplyError, Subject
 from ablab.model.attention import Attention
 from ablab.model.parts import DividingNorm
@@ -97,7 +98,9 @@ class Rewritten:
         if self._heads is not None and not self._heads.bilinear:
             raise DoesNotApplyError("scores are not products of queries and keys")
         self._attention = own[0].attention if own[0].has_attention else None
-        self._activation = own[0].mlp.activation if own[0].has_mlp else None
+        self._first_key = 0 if self._attention is None else first_key(self._attention, at)
+        # A copy in float64, as an activation may have parameters.
+        self._activation = deepcopy(own[0].mlp.activation).double() if own[0].has_mlp else None
         vocabulary, width = self._folded.embedding.shape
         self._first_position, self._constant = vocabulary, vocabulary + at + 1
         self._sources = np.concatenate(
@@ -199,10 +202,10 @@ class Rewritten:
         return found
 
     def _with_mean_position(self, rows: Array) -> Array:
-        """Rows for each source, (S, …), in which all positions have their mean."""
+        """Rows for each source, (S, …), in which positions have the mean of those that are seen."""
         found = rows.copy()
-        places = slice(self._first_position, self._constant)
-        found[places] = rows[places].mean(0)
+        seen = self._first_position + self._first_key
+        found[self._first_position : self._constant] = rows[seen : self._constant].mean(0)
         return found
 
 
@@ -210,9 +213,7 @@ def _weights(attention: Attention, scores: Array, hides_itself: bool) -> Array:
     """Attention weights of the last position, (N, H, L), from products of queries and keys."""
     length = scores.shape[-1]
     places = torch.arange(length, dtype=torch.float64)
-    hidden = torch.zeros(1, length, dtype=torch.bool)
-    if attention.window is not None:
-        hidden |= places <= length - 1 - attention.window
+    hidden = (places < first_key(attention, length - 1))[None]
     if hides_itself and not hidden[0, :-1].all():  # another key is visible
         hidden[0, -1] = True
     with torch.no_grad():

@@ -131,7 +131,8 @@ def _similarity(
     squares: NDArray[np.float64],
     drawn: NDArray[np.float64],
 ) -> Similarity:
-    different = np.eye(len(cosine)) == 0 if len(cosine) > 1 else np.ones((1, 1), dtype=bool)
+    # A pair counts once, although its entries (i, j) and (j, i) are permuted in other ways.
+    different = np.triu(np.ones(cosine.shape, dtype=bool), int(len(cosine) > 1))
     largest = np.where(different & ~np.isnan(drawn), drawn, -np.inf).max((1, 2), keepdims=True)
     return Similarity(
         cosine,

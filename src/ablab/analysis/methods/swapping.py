@@ -8,13 +8,15 @@ from numpy.typing import NDArray
 from ablab.analysis.methods.pairing import partners
 
 _ROUNDING = 1e-10  # of squares; float32 rounds at 1e-7
+_HALF = 0.5  # the least share of samples that must have what they are compared with
 
 
 @dataclass(frozen=True)
 class SwapChange:
     """Changes of numbers, by unit, such as a neuron, (M,) each.
 
-    What is compared with other samples is NaN where these differ by no more than rounding.
+    What is compared with other samples is NaN where these differ by no more than rounding, and what
+    is compared with samples that have the same targets where fewer than half have such another one.
 
     Attributes:
         size: The root mean square of the unit.
@@ -23,7 +25,8 @@ class SwapChange:
         relative: The change over that by another sample.
         relative_same_answer: The change over that by another sample with the same targets.
         p: How often other samples change as little.
-        p_same_answer: How often other samples with the same targets change as little.
+        p_same_answer: How often other samples with the same targets change as little; NaN where
+            fewer than half have two such others to choose from.
     """
 
     size: NDArray[np.float64]
@@ -55,7 +58,8 @@ def swap_change(
         seed: Their seed.
     """
     weights = weights / weights.sum()
-    change = _mean_square(values - swapped, weights)
+    differences = values - swapped
+    change = _mean_square(differences, weights)
     centred = values - np.tensordot(weights, values, axes=1)
     rng = np.random.default_rng(seed)
     every = np.zeros(len(values), dtype=np.int64)
@@ -64,12 +68,17 @@ def swap_change(
         for own in (every, classes)
     )
     floor = _ROUNDING * _mean_square(values, weights)
+    sizes = np.bincount(classes)[classes]
     ratios = []
-    for drawn in (free, same):
-        mean = drawn.mean(0)
+    for drawn, others in ((free, np.full(len(values), len(values))), (same, sizes)):
+        known, two = others > 1, others > 2
+        mean, own = drawn.mean(0), np.full(len(change), np.nan)
+        if weights[known].sum() >= _HALF:
+            own = _mean_square(differences[known], weights[known] / weights[known].sum())
         exists = mean > floor
-        ratio = np.sqrt(change / np.where(exists, mean, np.nan))
-        p = (1 + (drawn <= change).sum(0)) / (1 + pairings)
+        ratio = np.sqrt(own / np.where(exists, mean, np.nan))
+        p = (1 + (drawn <= own).sum(0)) / (1 + pairings)
+        exists &= np.isfinite(own) & (weights[two].sum() >= _HALF)
         ratios.append((ratio, np.where(exists, p, np.nan)))
     return SwapChange(
         np.sqrt(_mean_square(values, weights)),

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ablab.analysis.passes import Pass
 from ablab.analysis.subject import DoesNotApplyError, Subject
 from ablab.config import InputError, Problem
+from ablab.model.attention import Attention
 from ablab.model.block import Block
 from ablab.model.transformer import Transformer
 from ablab.tasks.config import IGNORED
@@ -78,6 +79,11 @@ def transformer(subject: Subject) -> Transformer:
 def blocks(model: Transformer) -> list[Block]:
     """The blocks of a transformer."""
     return [block for block in model.blocks if isinstance(block, Block)]
+
+
+def first_key(attention: Attention, query: int) -> int:
+    """The first position that a query sees."""
+    return 0 if attention.window is None else max(0, query - attention.window + 1)
 
 
 def answer_position(subject: Subject, position: int | None) -> int:
