@@ -48,7 +48,7 @@ _USUAL = (4e-6, 1.7e-10, 1.25e-11, 5e-11)
 _INNERMOST = (2e-6, 2e-10, 1.25e-11, 1.25e-10)
 _THREADS_GAIN = 0.55  # the speedup from each further thread, except for launches
 _LOADED = 0.2  # seconds below which a program was not compiled or traced, but loaded
-_COMPILE_FIRST, _COMPILE_PER_LAUNCH, _COMPILE_WARM = 2.0, 0.04, 2.5  # seconds
+_COMPILE_FIRST, _COMPILE_PER_LAUNCH, _COMPILE_WARM = 2.0, 0.04, 2.5  # seconds, on that core
 _WATCHED = 2.0  # how many times as long a step takes with more statistics than by default
 _START_SECONDS = 4.0  # of a worker process
 # Before a stack's first step and after its last: seconds, and passes per run to verify its method.
@@ -217,7 +217,7 @@ class Speeds:
         known = self._data["compiled"]
         if _compiled_key(cost, method) in known:
             return self._corrected("loading", _COMPILE_WARM).seconds
-        guess = _compile_guess(cost)
+        guess = self._compile_guess(cost)
         ratios = [math.log(each["seconds"] / each["guess"]) for each in known.values()]
         return guess * math.exp(sum(ratios) / (len(ratios) + 1))
 
@@ -230,7 +230,7 @@ class Speeds:
 
     def note_compiled(self, cost: StepCost, method: Method, seconds: float) -> None:
         """Records that a method was compiled, and how long the first time took."""
-        guess, key = _compile_guess(cost), _compiled_key(cost, method)
+        guess, key = self._compile_guess(cost), _compiled_key(cost, method)
         if seconds < _LOADED and key not in self._data["compiled"]:
             return  # this says nothing about compiling
         entry: CompileTime = {"seconds": max(seconds, 0.1), "guess": guess}
@@ -359,6 +359,9 @@ class Speeds:
         gain = 1 + _THREADS_GAIN * (threads - 1)
         return (launches * launch + work / gain) * self._slowness()
 
+    def _compile_guess(self, cost: StepCost) -> float:
+        return self._slowness() * (_COMPILE_FIRST + _COMPILE_PER_LAUNCH * cost.kernel_launches)
+
     def _slowness(self) -> float:
         """How much slower a core of this machine is than the reference, by a matrix product."""
         if self._product_seconds is None:
@@ -373,10 +376,6 @@ class Speeds:
             torch.set_num_threads(threads)
             self._product_seconds = min(times)  # the others may have waited for another process
         return self._product_seconds / _REFERENCE
-
-
-def _compile_guess(cost: StepCost) -> float:
-    return _COMPILE_FIRST + _COMPILE_PER_LAUNCH * cost.kernel_launches
 
 
 def _family(method: Method) -> str:
