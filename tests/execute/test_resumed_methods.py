@@ -59,10 +59,10 @@ def test_a_change_of_method_is_said_once(begun, tiny, capfd):
     assert err.count("go on by another method: from step 10 on by stack, before by solo") == 1
 
 
-def test_a_far_faster_method_is_taken(begun):
+def test_a_far_faster_method_is_taken(begun, tmp_path):
     asked, store = begun
     left = dict.fromkeys((run.id for run in asked.runs), 10_000_000)
-    speeds = Speeds()
+    speeds = Speeds(tmp_path / "speeds.json")  # without what other tests have measured
     before = methods_before(asked, store)
     options = Options(device="cpu", workers=1)
     (stack, *_) = make_plan(asked.runs, options, left, speeds, before).stacks
