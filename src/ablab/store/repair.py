@@ -286,7 +286,7 @@ def _remove_leftovers(store: Store, busy: bool) -> list[Action]:
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)
-    whole = [path for path in old if path not in partial]
+    whole = [path for path in old if not path.name.startswith(PARTIAL)]
     for path in whole:
         set_aside(store, path)
     actions = []
