@@ -128,7 +128,8 @@ class OpenStore(Displayed):
             capture: Patterns of tensors to capture, ``family/site-or-parameter`` or a site.
             capture_every: The interval between captures, in steps; None for about ten captures.
             samples: The number of samples in the probe batch of captures.
-            anyway: Whether to add the results even if the losses differ from the stored ones.
+            anyway: Whether to add the results even if the losses differ from the stored ones, or
+                these are lost.
             break_leases: Whether to take the run from another process that has leased it.
             device: ``cpu``, ``cuda``, ``mps``, or ``auto``: the device that the run was trained
                 on, if it is available.

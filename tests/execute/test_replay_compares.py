@@ -46,6 +46,29 @@ def replayed(lab, *more):
     return run_command("replay", run, *WATCH, *more, "--store", str(lab))
 
 
+@pytest.mark.parametrize("has_column", [True, False])
+def test_steps_whose_losses_are_lost_agree_with_nothing(lab, monkeypatch, has_column):
+    stored = module.read_runs
+    lost = [] if has_column else ["train_loss"]
+    monkeypatch.setattr(module, "read_runs", lambda *rest: stored(*rest).clear().drop(lost))
+    before = files(lab), columns(lab)
+    code, out, err = replayed(lab)
+    assert code == 1 and "there is nothing to compare with" in out and "are equal" not in out
+    assert "nothing was added; --anyway adds it" in err and "rounding" not in err
+    assert (files(lab), columns(lab)) == before
+    code, out, err = replayed(lab, "--anyway")
+    assert code == 1 and "added: " in out
+
+
+def test_a_capture_that_a_snapshot_has_trains_nothing(lab):
+    opened = ablab.open(lab)
+    run = opened.runs()[0].run
+    found = opened.replay(run, (20, 20), capture=["param/*"])  # its last snapshot
+    assert (found.methods, found.compared) == ([], 0)
+    assert found.losses == "losses: no step was trained again"
+    assert found.agrees and found.added
+
+
 @pytest.mark.usefixtures("other_release")
 def test_losses_that_differ_add_nothing(lab, monkeypatch):
     monkeypatch.setattr(module, "_ROWS_BYTES", 0)  # every row is written by itself

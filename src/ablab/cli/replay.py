@@ -49,7 +49,9 @@ _STEP = re.compile(r"[0-9]{1,13}")
     "--samples", default=8, show_default=True, help="Samples in the probe batch of captures."
 )
 @click.option(
-    "--anyway", is_flag=True, help="Add the results even if the losses differ from the stored ones."
+    "--anyway",
+    is_flag=True,
+    help="Add the results even if the losses differ from the stored ones, or these are lost.",
 )
 @click.option(
     "--break-leases", is_flag=True, help="Take the run from another process that has leased it."
@@ -110,7 +112,7 @@ def replay(
                 tell=tell,
             )
     if as_json:
-        print_json(vars(found))
+        print_json({**vars(found), "agrees": found.agrees})
     else:
         _print(found)
     return 0 if found.agrees else 1
@@ -134,7 +136,7 @@ def _print(found: Any) -> None:
     say(found.losses)
     if found.note is not None:
         say(found.note, err=True)
-    if not found.agrees:
+    if found.compared and not found.agrees:
         say(
             "this is more than rounding explains over so few steps; causes can be a different "
             "release, machine or corpus, or a run that amplifies rounding errors",

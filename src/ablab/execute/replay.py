@@ -13,7 +13,7 @@ from ablab.config import InputError, Problem
 from ablab.execute.guest import as_guest
 from ablab.execute.memory import retain_freed_memory
 from ablab.execute.observers import make_collector
-from ablab.execute.replay_report import TOLERANCE, ReplayReport
+from ablab.execute.replay_report import ReplayReport
 from ablab.execute.resume import last_state
 from ablab.execute.speeds import persist_compiled_programs
 from ablab.execute.verify import ApartError, verify
@@ -332,7 +332,9 @@ class _Replay:
         frame = read_runs(
             self._store, [self._run.id], lambda names: [n for n in names if n == "train_loss"]
         ).filter(pl.col("step").is_between(request.first, request.last))
-        stored = dict(frame.select(KEYS[1], "train_loss").drop_nulls().iter_rows())
+        stored = {}
+        if "train_loss" in frame.columns:
+            stored = dict(frame.select(KEYS[1], "train_loss").drop_nulls().iter_rows())
         steps = [step for step in sorted(stored) if step in losses]
         before = np.array([stored[step] for step in steps])
         now = np.array([losses[step] for step in steps])
@@ -342,7 +344,7 @@ class _Replay:
         worst = int(np.argmax(np.nan_to_num(apart, nan=np.inf))) if steps else 0
         differs = not bool(same.all())
         difference = float(apart[worst]) if steps else 0.0
-        return ReplayReport(
+        found = ReplayReport(
             run=self._run.id,
             start=start,
             compared=len(steps),
@@ -350,11 +352,12 @@ class _Replay:
             difference=difference,
             where=steps[worst] if differs else None,
             first_difference=steps[int(np.argmin(same))] if differs else None,
-            added=(difference <= TOLERANCE or request.anyway)
-            and bool(self._rows or request.captures),
+            added=False,
             columns=self._columns,
             rows=self._rows,
             captured=request.captured(),
             methods=list(dict.fromkeys(methods)),
             notes=list(dict.fromkeys(self._notes)),
         )
+        adds = found.agrees or request.anyway
+        return replace(found, added=adds and bool(self._rows or request.captures))

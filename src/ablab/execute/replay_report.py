@@ -18,7 +18,7 @@ class ReplayReport(Displayed):
         start: The step of the state from which it was trained again.
         compared: The number of losses that were compared with stored ones.
         equal: The number of losses that are equal bit for bit.
-        difference: The largest relative difference.
+        difference: The largest relative difference; 0 if none was compared.
         where: The step of that difference; None if all losses are equal.
         first_difference: The first step whose loss differs; None if all losses are equal.
         added: Whether statistics and captures were added to the store.
@@ -47,8 +47,15 @@ class ReplayReport(Displayed):
 
     @property
     def agrees(self) -> bool:
-        """Whether the losses agree within 1e-4 relative, as guaranteed over 100 steps."""
-        return self.difference <= TOLERANCE
+        """Whether the losses agree within 1e-4 relative, as guaranteed over 100 steps.
+
+        Steps that were trained without a stored loss to compare with agree with nothing.
+        """
+        return self.difference <= TOLERANCE and not self._unknown
+
+    @property
+    def _unknown(self) -> bool:
+        return bool(self.methods) and not self.compared
 
     @property
     def heading(self) -> str:
@@ -59,6 +66,10 @@ class ReplayReport(Displayed):
     @property
     def losses(self) -> str:
         """How the losses compare with the stored ones."""
+        if self._unknown:
+            return "losses: the store has none of these steps, so there is nothing to compare with"
+        if not self.methods:
+            return "losses: no step was trained again"
         if self.where is None:
             return f"losses: all {self.compared} are equal to the stored ones, bit for bit"
         return (
