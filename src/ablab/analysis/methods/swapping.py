@@ -1,5 +1,6 @@
 """What exchanging the operands changes, beside what other samples change. Axes: N, P, M numbers."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,6 +9,7 @@ from numpy.typing import NDArray
 from ablab.analysis.methods.pairing import partners
 
 _ROUNDING = 1e-10  # of squares; float32 rounds at 1e-7
+_CHUNK = 2**15  # numbers at once, which fit in a core's cache
 _HALF = 0.5  # the least share of samples that must have what they are compared with
 
 
@@ -95,15 +97,34 @@ def _paired(
     values: NDArray[np.float64], weights: NDArray[np.float64], others: NDArray[np.int64]
 ) -> NDArray[np.float64]:
     """The mean square difference from partners, for samples that have one; NaN if none has."""
-    known = others >= 0
-    own = weights[known]
-    if not known.any():
+    known = np.flatnonzero(others >= 0)
+    if not len(known):
         return np.full(values.shape[1], np.nan)
-    return _mean_square(values[known] - values[others[known]], own / own.sum())
+    own = weights[known]
+    return _mean_square(values, own / own.sum(), (known, others[known]))
 
 
 def _mean_square(
-    differences: NDArray[np.float64], weights: NDArray[np.float64]
+    values: NDArray[np.float64],
+    weights: NDArray[np.float64],
+    pairs: tuple[NDArray[np.int64], NDArray[np.int64]] | None = None,
 ) -> NDArray[np.float64]:
-    found: NDArray[np.float64] = np.einsum("n,nmx,nmx->m", weights, differences, differences)
-    return found
+    """The weighted mean of squares by unit, (M,).
+
+    It is the same bit for bit if differences are given or taken here, so that ties count as such.
+
+    Args:
+        values: The numbers, (N, M, X).
+        weights: The weights of the samples, or of pairs.
+        pairs: The samples of pairs whose differences are squared; by default the numbers are.
+    """
+    step = max(1, _CHUNK // max(1, math.prod(values.shape[1:])))
+    total = np.zeros(values.shape[1])
+    for start in range(0, len(weights), step):
+        part = slice(start, start + step)
+        own = values[part]
+        if pairs is not None:
+            own = values[pairs[0][part]]
+            own -= values[pairs[1][part]]
+        total += np.einsum("n,nmx,nmx->m", weights[part], own, own)
+    return total
