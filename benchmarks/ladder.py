@@ -27,7 +27,7 @@ LOGBOOK = {("cpu", 64, "plain"): 6.54, ("mps", 64, "plain"): 33.88,
 
 
 def ablab_loop(run: Run, device: torch.device, compiled: bool) -> Callable[[int], None]:
-    """The same by ablab's step; on a CPU compiled programs have the batch innermost."""
+    """The same by ablab's step; on a CPU the compiled program has the batch innermost."""
     method = SOLO
     if compiled and device.type == "cpu":
         method = Method("solo", compiled=True, layout="innermost", attention="plain")

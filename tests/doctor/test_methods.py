@@ -12,6 +12,7 @@ MODULES = "tests.train.my_mixers"
 TITLES = {
     "stack",
     "stack, compiled, batch innermost, 1 run a call",
+    "stack, compiled, plain attention, 1 run a call",
 }
 
 

@@ -81,6 +81,27 @@ def test_no_row_is_faster_than_the_choice(
         assert [row for row in rows if row[0]] == [row for row in rows if row[3] == "← chosen"]
 
 
+def test_runs_that_began_in_the_other_layout_go_on_in_it():
+    asked = experiment(BASE, "model.d_model=128", "train.steps=50000", "seeds=2")
+    cost = count_cost(asked.runs[0])
+    left = {run.id: 25_000 for run in asked.runs}
+    known = {run.id: COMPILED for run in asked.runs}
+    with TemporaryDirectory() as folder:
+        speeds = speeds_in(folder)
+        for method in (SOLO, STACK):
+            speeds.note_step(cost, method, 1, 1, 1.0)
+        found = {}
+        for before in (None, known):
+            options = Options(device="cpu", workers=1)
+            (stack,) = make_plan(asked.runs, options, left, speeds, before).stacks
+            found[before is None] = stack.method, stack.why
+        assert found[True][0].compiled and found[True][0].layout == "usual"
+        assert found[False] == (COMPILED, "continues as it began")
+        eagerly = Options(device="cpu", workers=1, compiling="off")
+        stacks = make_plan(asked.runs, eagerly, left, speeds, known).stacks
+        assert not any(stack.method.compiled for stack in stacks)
+
+
 def alternative(method=COMPILED, width=2, factor=1.0):
     return Alternative(
         method, width, 1, 0.01, 3.0, True, 0.01, factor, 1.0, Estimate(0.5, 0.5, 0.5),

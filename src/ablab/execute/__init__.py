@@ -8,6 +8,7 @@ Modules:
 - ``cluster``: training on several machines.
 - ``cells``: the runs of some cells of a grid, where not all are trained now.
 - ``cost``: counts the arithmetic, memory and kernel launches of a training step.
+- ``cost_model``: seconds of a step and of compiling, from these counts.
 - ``deaths``: deaths of processes that train.
 - ``device``: devices and their memory.
 - ``division``: divides a group's runs into stacks, and estimates their time.

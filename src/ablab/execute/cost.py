@@ -18,6 +18,9 @@ _SAMPLES = 8  # a batch of this size is enough to count a step
 _STACKED_SAMPLES = 2  # … and of this size to see whether runs can be stacked
 _METHOD = Method("solo", attention="plain")  # under which a step is counted
 _WATCH = WatchConfig()  # what is watched by default
+# Multiplications, from which torch calls a library for the products of a batch on a CPU
+# (aten/src/ATen/native/LinearAlgebra.cpp).
+_SMALL_PRODUCT = 400
 _COSTS: dict[str, "StepCost | str"] = {}
 
 
@@ -42,6 +45,9 @@ class StepCost:
         is_random: Whether the step draws from torch's generator, as ``F.dropout`` does. A compiled
             program would draw other numbers, so that nothing could show that it agrees.
         watched: Whether other statistics are computed than by default, which no count has.
+        small_flops: Of ``attention_flops``, those in matrices of less than 400 multiplications, for
+            which torch calls no library on a CPU.
+        larger_products: The number of larger matrices in products of activations.
     """
 
     key: str
@@ -57,6 +63,8 @@ class StepCost:
     unstackable: str | None = None
     is_random: bool = False
     watched: bool = False
+    small_flops: float = 0.0
+    larger_products: float = 0.0
 
     def bytes(self, runs: int, method: Method) -> int:
         """Bytes needed to train some runs: their state, and the activations of one call."""
@@ -137,6 +145,8 @@ def _count(run: Run, key: str) -> StepCost | str:
         unstackable=unstackable,
         is_random=counter.is_random,
         watched=bool(_watched(run)),
+        small_flops=counter.small_flops * scale,
+        larger_products=counter.larger_products * scale,
     )
 
 
@@ -166,12 +176,16 @@ class _Counter:
         kernel_launches: Operations that compute something.
         flops: Multiplications and additions in matrix products.
         attention_flops: Those in batched products, whose factors are activations.
+        small_flops: Those of these in small matrices (``_SMALL_PRODUCT``).
+        larger_products: The number of larger matrices.
         is_random: Whether an operation drew from torch's generator.
     """
 
     kernel_launches: int = 0
     flops: float = 0.0
     attention_flops: float = 0.0
+    small_flops: float = 0.0
+    larger_products: float = 0.0
     is_random: bool = False
 
     def see(self, operation: Any, args: Any, kwargs: Any, result: Any) -> None:
@@ -184,3 +198,8 @@ class _Counter:
             self.flops += count
             if operation.overloadpacket is torch.ops.aten.bmm:
                 self.attention_flops += count
+                matrices = result.shape[0]
+                if count < 2 * _SMALL_PRODUCT * matrices:
+                    self.small_flops += count
+                else:
+                    self.larger_products += matrices

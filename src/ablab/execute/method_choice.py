@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 
 from ablab.execute.cost import StepCost
+from ablab.execute.cost_model import INNERMOST_SAMPLES, innermost_is_possible, step_seconds
 from ablab.execute.division import group_estimate
 from ablab.execute.estimate import NO_TIME, Estimate
 from ablab.execute.group import Alternative, Group
@@ -24,9 +25,6 @@ UNSTACKABLE = "cannot be stacked"
 RANDOM = "the model draws from torch's generator, whose numbers depend on the method"
 MAX_WIDTH = 8  # runs per stack on a CPU, where wider stacks are no faster
 _MAX_WIDTH_GPU = 512
-# With at most this many tokens, the batch is the longer axis and vector lanes over samples pay off.
-_INNERMOST_TOKENS = 32
-_INNERMOST_SAMPLES = 32  # or more, to fill the vector lanes
 # With at most this many tokens, plain attention is faster in a compiled program (never in eager).
 _PLAIN_TOKENS = 128
 # The tensors of a call should fit in a core's cache. A batch with more activation memory than this
@@ -156,7 +154,8 @@ class MethodChooser:
         found = []
         runs, speeds, threads, workers = group.runs, self.speeds, self.threads, self.workers
         worth_timing = speeds.model_step(cost, SOLO, threads) * group.run_steps > _SMALL_SECONDS
-        for method in _methods(len(runs), cost, self.options, self.device):
+        methods = _methods(len(runs), cost, self.options, self.device)
+        for method in _with_former(methods, group.before, cost, self.device):
             memory = self._memory_of_steps(method, runs[0])
             width = _width(len(runs), cost, method, self.device, memory)
             if self.options.engine == "auto" and method.engine == "stack" and width == 1:
@@ -242,8 +241,18 @@ def _of_few_steps(eager: Sequence[Alternative], group: Group) -> Alternative | N
     return min(eager, key=lambda each: each.model_seconds)
 
 
-def _methods(runs: int, cost: StepCost, options: Options, device: torch.device) -> list[Method]:
-    """The methods that the options and the group's shape allow."""
+def _methods(
+    runs: int, cost: StepCost, options: Options, device: torch.device, layouts: int = 1
+) -> list[Method]:
+    """The methods that the options and the group's shape allow.
+
+    Args:
+        runs: The number of runs.
+        cost: The cost of a step.
+        options: The user's options.
+        device: Where runs train.
+        layouts: In how many layouts steps may be compiled, the fastest first.
+    """
     on_cpu = device.type == "cpu"
     if cost.stateful or cost.is_random:
         return [SOLO]
@@ -259,18 +268,39 @@ def _methods(runs: int, cost: StepCost, options: Options, device: torch.device) 
         if options.compiling != "on":
             methods.append(base)
         if options.compiling != "off" and (base is engines[-1]):
-            methods += _compiled(base, cost, on_cpu)
+            methods += _compiled(base, cost, on_cpu)[:layouts]
     return methods
 
 
+def _with_former(
+    methods: list[Method], before: Method | None, cost: StepCost, device: torch.device
+) -> list[Method]:
+    """Methods with the one that has trained the runs, if it differs from one only in the layout.
+
+    Former releases compiled other steps with the batch innermost.
+    """
+    if before is None or before in methods or device.type != "cpu" or cost.mixes_samples:
+        return methods
+
+    def in_its_layout(method: Method) -> Method:
+        return replace(
+            method, layout=before.layout, attention=before.attention, samples=before.samples
+        )
+
+    is_former = any(each.compiled and in_its_layout(each) == before for each in methods)
+    return [*methods, before] if is_former else methods
+
+
 def possible_methods(cost: StepCost, device: torch.device) -> list[Method]:
-    """The methods that a plan may choose for one run or several, whatever the options; not solo.
+    """The methods that plans may choose for one run or several, whatever the options; not solo.
+
+    Which layout is the faster one depends on the batch, so both are among them.
 
     One run calls the same compiled program as a stack that calls it run by run, so it is left out.
     """
     found: dict[Method, None] = {}
     for count in (2, 1):
-        for method in _methods(count, cost, Options(), device):
+        for method in _methods(count, cost, Options(), device, layouts=2):
             as_stack = replace(method, engine="stack", rows=1)
             if method != SOLO and as_stack not in found:
                 found[method] = None
@@ -278,19 +308,17 @@ def possible_methods(cost: StepCost, device: torch.device) -> list[Method]:
 
 
 def _compiled(base: Method, cost: StepCost, on_cpu: bool) -> list[Method]:
-    """Compiled methods; on a CPU one run at a time, in parts that fit in its cache."""
+    """Compiled methods, the fastest first; on a CPU run by run, in parts that fit in its cache."""
     if not on_cpu:
         return [replace(base, compiled=True)]
     method = replace(base, compiled=True, rows=1 if base.engine == "stack" else None)
-    if (
-        not cost.mixes_samples
-        and cost.tokens <= _INNERMOST_TOKENS
-        and cost.samples >= _INNERMOST_SAMPLES
-    ):
-        parts = _part(cost, _INNERMOST_SAMPLES)
-        return [replace(method, layout="innermost", attention="plain", samples=parts)]
     attention: Literal["plain", "fused"] = "plain" if cost.tokens <= _PLAIN_TOKENS else "fused"
-    return [replace(method, attention=attention, samples=_part(cost, 1))]
+    usual = replace(method, attention=attention, samples=_part(cost, 1))
+    parts = _part(cost, INNERMOST_SAMPLES)
+    innermost = replace(method, layout="innermost", attention="plain", samples=parts)
+    if not innermost_is_possible(cost):
+        return [usual]
+    return sorted([usual, innermost], key=lambda each: step_seconds(cost, each, 1))
 
 
 def _part(cost: StepCost, least: int) -> int | None:

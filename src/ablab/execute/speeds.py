@@ -21,6 +21,12 @@ from ablab.config.files import WriteError, write_text_atomically
 from ablab.execute import measurements
 from ablab.execute.accuracy import Kind, correction, factor
 from ablab.execute.cost import StepCost
+from ablab.execute.cost_model import (
+    REFERENCE_SECONDS,
+    compile_seconds,
+    family,
+    step_seconds,
+)
 from ablab.execute.estimate import Estimate
 from ablab.execute.machine import machine_digest
 from ablab.execute.measurements import (
@@ -39,16 +45,8 @@ from ablab.execute.measurements import (
 )
 from ablab.train.method import SOLO, Method
 
-# Seconds of a step, measured on one core that multiplies 512 × 512 matrices in _REFERENCE seconds
-# (docs/decisions/0006): per kernel launch, per byte of activation memory, per operation in products
-# with parameters, and per operation in products of activations.
-_REFERENCE = 2.6e-3
-_EAGER = (2.5e-5, 5e-10, 1.25e-11, 1e-10)
-_USUAL = (4e-6, 1.7e-10, 1.25e-11, 5e-11)
-_INNERMOST = (2e-6, 2e-10, 1.25e-11, 1.25e-10)
-_THREADS_GAIN = 0.55  # the speedup from each further thread, except for launches
 _LOADED = 0.2  # seconds below which a program was not compiled or traced, but loaded
-_COMPILE_FIRST, _COMPILE_PER_LAUNCH, _COMPILE_WARM = 2.0, 0.04, 2.5  # seconds, on that core
+_COMPILE_WARM = 2.5  # seconds to load a program
 _WATCHED = 2.0  # how many times as long a step takes with more statistics than by default
 _START_SECONDS = 4.0  # of a worker process
 # Before a stack's first step and after its last: seconds, and passes per run to verify its method.
@@ -113,7 +111,7 @@ class Speeds:
         prior = self._prior(cost, method, threads)
         weight, total = 0.5, 0.0  # the cost model counts as half a measurement
         for other in self._data["steps"].values():
-            if other["family"] != _family(method) or other["threads"] != threads:
+            if other["family"] != family(method) or other["threads"] != threads:
                 continue
             apart = sum(
                 abs(math.log((1 + a) / (1 + b)))
@@ -199,7 +197,7 @@ class Speeds:
         entry: MeasuredStep = {
             "seconds": seconds,
             "prior": self._prior(cost, method, threads),
-            "family": _family(method),
+            "family": family(method),
             "threads": threads,
             "workers": workers,
             "counts": _counts(cost),
@@ -217,7 +215,7 @@ class Speeds:
         known = self._data["compiled"]
         if _compiled_key(cost, method) in known:
             return self._corrected("loading", _COMPILE_WARM).seconds
-        guess = self._compile_guess(cost)
+        guess = self._compile_guess(cost, method)
         ratios = [math.log(each["seconds"] / each["guess"]) for each in known.values()]
         return guess * math.exp(sum(ratios) / (len(ratios) + 1))
 
@@ -230,7 +228,7 @@ class Speeds:
 
     def note_compiled(self, cost: StepCost, method: Method, seconds: float) -> None:
         """Records that a method was compiled, and how long the first time took."""
-        guess, key = self._compile_guess(cost), _compiled_key(cost, method)
+        guess, key = self._compile_guess(cost, method), _compiled_key(cost, method)
         if seconds < _LOADED and key not in self._data["compiled"]:
             return  # this says nothing about compiling
         entry: CompileTime = {"seconds": max(seconds, 0.1), "guess": guess}
@@ -345,22 +343,11 @@ class Speeds:
         return [dict(each) for each in self._data["estimates"]]
 
     def model_step(self, cost: StepCost, method: Method, threads: int) -> float:
-        """Seconds per step by the cost model alone: a sum over launches, bytes and arithmetic."""
-        launch, byte, operation, product = {
-            "eager": _EAGER, "usual": _USUAL, "innermost": _INNERMOST
-        }[_family(method)]  # fmt: skip
-        parts = cost.samples / (method.samples or cost.samples)
-        launches = cost.kernel_launches * parts
-        if method.vmapped and not method.compiled:
-            launches /= 4  # the runs of a stack share launches, though those of vmap cost more
-        work = (
-            cost.activation_bytes * byte + cost.flops * operation + cost.attention_flops * product
-        )
-        gain = 1 + _THREADS_GAIN * (threads - 1)
-        return (launches * launch + work / gain) * self._slowness()
+        """Seconds per step by the cost model alone."""
+        return step_seconds(cost, method, threads) * self._slowness()
 
-    def _compile_guess(self, cost: StepCost) -> float:
-        return self._slowness() * (_COMPILE_FIRST + _COMPILE_PER_LAUNCH * cost.kernel_launches)
+    def _compile_guess(self, cost: StepCost, method: Method) -> float:
+        return compile_seconds(cost, method) * self._slowness()
 
     def _slowness(self) -> float:
         """How much slower a core of this machine is than the reference, by a matrix product."""
@@ -375,11 +362,7 @@ class Speeds:
                 times.append(time.perf_counter() - began)
             torch.set_num_threads(threads)
             self._product_seconds = min(times)  # the others may have waited for another process
-        return self._product_seconds / _REFERENCE
-
-
-def _family(method: Method) -> str:
-    return method.layout if method.compiled else "eager"
+        return self._product_seconds / REFERENCE_SECONDS
 
 
 def _counts(cost: StepCost) -> list[float]:

@@ -51,8 +51,9 @@ def methods(patient: Patient) -> list[Finding]:
             title += " (traced only)"
         if isinstance(outcome, str):
             patient.note("methods", f"{title}: not used, because it fails: {outcome}")
-            if method.layout == "innermost":  # as in training
-                methods.append(replace(method, layout="usual"))
+            usual = replace(method, layout="usual")
+            if usual not in methods:  # as in training
+                methods.append(usual)
             continue
         patient.note("methods", f"{title}: {'agrees, ' if outcome.agrees else ''}{outcome}")
         if not outcome.agrees:
