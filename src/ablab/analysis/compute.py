@@ -8,10 +8,11 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import Any
 
 import torch
+from threadpoolctl import threadpool_limits
 
 from ablab.analysis.chosen import Chosen
 from ablab.analysis.examine import Failure
@@ -85,12 +86,9 @@ class Computation:
         self._parts = most * _UNITS_PER_PROCESS
         self._most = min(most, len(self._make_units(self._parts)))
         self._began = time.monotonic()
-        threads = torch.get_num_threads()
-        try:
+        with ExitStack() as self._threads:
+            self._threads.callback(self._end_others)
             progress = self._work_off()
-        finally:
-            self._end_others()
-            torch.set_num_threads(threads)
         known = {(each.run, each.step, each.name) for each in progress.failures}
         self.failures = progress.failures + [
             each for each in self.failures if (each.run, each.step, each.name) not in known
@@ -151,7 +149,11 @@ class Computation:
     def _start_others(self) -> None:
         cores = os.cpu_count() or 1
         self.processes = self._most
-        torch.set_num_threads(max(1, cores // self.processes))
+        threads = max(1, cores // self.processes)
+        self._threads.callback(torch.set_num_threads, torch.get_num_threads())
+        torch.set_num_threads(threads)
+        # Threads that wait for their turn would take the cores of the other processes.
+        self._threads.enter_context(threadpool_limits(threads, "blas"))
         spec = {
             "store": str(self._store.path.absolute()),
             "runs": [run.id for run in self._chosen.runs],
@@ -170,7 +172,8 @@ class Computation:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,
-                env=os.environ | {"OMP_NUM_THREADS": str(max(1, cores // self.processes))},
+                env=os.environ
+                | {"OMP_NUM_THREADS": str(threads), "OPENBLAS_NUM_THREADS": str(threads)},
                 start_new_session=True,  # Ctrl-C reaches only this process
             )
             assert process.stdin is not None, "asked for a pipe"

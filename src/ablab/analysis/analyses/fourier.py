@@ -282,7 +282,8 @@ class _Answer:
         logit_map = self._matrices.get("neuron_logit_map")
         written = None
         if self._maps is not None and logit_map is not None:
-            written = self._maps @ logit_map.T
+            flat = self._maps.reshape(-1, len(logit_map.T)) @ logit_map.T  # one product is faster
+            written = flat.reshape(*self._maps.shape[:2], -1)
         return {"neurons": self._maps, "mlp_logits": written, "logits": self._logits}
 
     def tables(self) -> dict[str, pl.DataFrame]:

@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ablab.analysis.methods.losses import log_sum_exp
 from ablab.tasks.config import IGNORED
 from ablab.tasks.factors import sample_labels
 from ablab.tasks.probe import Probe
@@ -54,7 +55,7 @@ class Samples:
         known = self.targets != IGNORED
         right = self.targets.clamp(min=0).expand(logits.shape[:-1])[..., None]
         values = logits.double()
-        losses = values.logsumexp(-1) - values.gather(-1, right)[..., 0]
+        losses = log_sum_exp(values) - values.gather(-1, right)[..., 0]
         return torch.where(known, losses, 0.0).sum(-1) / known.sum(-1)
 
     def take(self, rows: NDArray[np.int64]) -> "Samples":
