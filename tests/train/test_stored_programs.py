@@ -214,7 +214,7 @@ def test_an_error_that_passes_removes_no_program(found_in, monkeypatch):
         raise OSError("too many open files")
 
     with monkeypatch.context() as patch:
-        patch.setattr(stored_programs, "_file_digest", fail)
+        patch.setattr(stored_programs, "file_digest", fail)
         assert load_program("a", inputs()) is None
     assert load_program("a", inputs()) is not None
 

@@ -16,8 +16,9 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from contextvars import Context, copy_context
+from functools import cache
 from threading import RLock, Thread
-from typing import Any
+from typing import Any, Protocol
 
 from ablab.model import torch_internals
 from ablab.model.torch_internals import TorchInternalsError, as_private
@@ -102,19 +103,33 @@ class _Kernel:
         return _FUNCTION.format(name=name, count=len(self.kinds), arguments=arguments)
 
 
+class KernelStore(Protocol):
+    """Kernels that other programs have built."""
+
+    def find(self, kinds: Sequence[str], source: str) -> tuple[Any, str] | None:
+        """The module of a kernel, and the name of its function there."""
+
+    def store(self, kinds: Sequence[str], source: str, built: str, name: str) -> None:
+        """Stores the file that has a kernel, and the kernel's name there."""
+
+
 class JointKernels:
     """A context within which torch's compiler builds the kernels of a program as one file.
 
     Threads take turns.
+
+    Args:
+        stored: Those of other programs, which are not built again.
 
     Attributes:
         failed: Whether the file could not be built; torch's own way may work.
         built: By the name of a kernel in the program: the built file, and the name in it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, stored: KernelStore | None = None) -> None:
         self.failed = False
         self.built: dict[str, tuple[str, str]] = {}
+        self._stored = stored
         self._undo = ExitStack()
 
     def __enter__(self) -> "JointKernels":
@@ -142,16 +157,28 @@ class JointKernels:
         def build_and_wait(itself: Any, scope: dict[str, Any]) -> None:
             names = [name for name, value in scope.items() if isinstance(value, _Kernel)]
             try:
-                built = _built([scope[name] for name in names])
+                found = self._found([scope[name] for name in names])
             except Exception:
                 self.failed = True
                 raise
             wait(itself, scope)
-            for name, (module, own) in zip(names, built, strict=True):
+            for name, (module, own) in zip(names, found, strict=True):
                 scope[name] = getattr(module, own)
                 self.built[name] = (str(module.__file__), own)
 
         self._replace(compiler, cpp_pybinding=build_later, wait=build_and_wait)
+
+    def _found(self, kernels: Sequence[_Kernel]) -> list[tuple[Any, str]]:
+        """For each kernel, its module and its name there; those that are not stored are built."""
+        if self._stored is None:
+            return _built(kernels)
+        found = [self._stored.find(each.kinds, each.source) for each in kernels]
+        new = [each for each, known in zip(kernels, found, strict=True) if known is None]
+        built = _built(new)
+        for kernel, (module, name) in zip(new, built, strict=True):
+            self._stored.store(kernel.kinds, kernel.source, str(module.__file__), name)
+        own = iter(built)
+        return [next(own) if known is None else known for known in found]
 
     def _choose(self, module: Any) -> None:
         """The widest vector instructions are the only ones, if they are known."""
@@ -217,8 +244,12 @@ def _widest(instructions: Any) -> list[Any]:
     return []
 
 
+@cache
 def _tried(instructions: Any) -> Any:
-    """Vector instructions that are not tried again where torch asks whether they can be used."""
+    """Vector instructions that are not tried again where torch asks whether they can be used.
+
+    They are the same object each time: by them, torch knows again which headers it has checked.
+    """
     kind = type(instructions)
     members = {"__bool__": lambda self: True, "__hash__": kind.__hash__}
     return type(kind.__name__, (kind,), members)()

@@ -16,6 +16,7 @@
 - ``comparison``: compares a method with eager training of each run alone
 - ``mixing``: whether the samples of a batch see each other
 - ``compiling``: compiles functions of tensors
+- ``stored_kernels``: kernels of compiled programs by their source, for other programs
 - ``stored_programs``: compiled programs by what defines them, for later commands
 - ``innermost``: runs a function traced for one sample on a batch, which is the last axis
 - ``objective``: one run's loss and measures

@@ -25,6 +25,7 @@ from ablab.model import torch_internals
 from ablab.model.joint_kernels import JointKernels
 from ablab.model.torch_internals import TorchInternalsError
 from ablab.train import stored_programs
+from ablab.train.stored_kernels import stored_kernels
 
 
 @dataclass(frozen=True)
@@ -132,7 +133,7 @@ def _compiled(
             names, graph, mode, fakes = _traced(function, examples)
             with _lock(graph):
                 return names, torch_internals.compile_graph(graph, mode, fakes)
-    joint = JointKernels()
+    joint = JointKernels(stored_kernels())
     try:
         names, program = _compiled_for_cpu(function, examples, settings, joint)
     except CompileError:

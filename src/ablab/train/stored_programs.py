@@ -83,12 +83,29 @@ def address(definition: str, examples: Sequence[Tensor]) -> Path | None:
 def _address(definition: str, examples: Sequence[Tensor]) -> Path | None:
     if any(each.device.type != "cpu" for each in examples):
         return None
-    if _SOURCE is None or torch_internals.compiler_has_own_settings():
+    about = surroundings()
+    if about is None:
         return None
     layouts = [f"{tuple(each.shape)} {each.stride()} {each.dtype}" for each in examples]
-    parts = [_EDITION, definition, layouts, _process(), _SOURCE, processor()]
+    parts = [_EDITION, definition, layouts, *about]
     digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
-    return torch_internals.programs_folder() / "ablab" / "programs" / f"{digest}.json"
+    return folder() / "programs" / f"{digest}.json"
+
+
+def folder() -> Path:
+    """The folder of what ablab itself keeps of compiled programs."""
+    return torch_internals.programs_folder() / "ablab"
+
+
+def surroundings() -> list[Any] | None:
+    """What programs and their kernels depend on beside their own definition.
+
+    None where they are not stored: settings of torch's compiler were changed, or ablab's source is
+    not in files.
+    """
+    if _SOURCE is None or torch_internals.compiler_has_own_settings():
+        return None
+    return [_process(), _SOURCE, processor()]
 
 
 def load(file: Path) -> tuple[tuple[str, ...], Call] | None:
@@ -98,7 +115,7 @@ def load(file: Path) -> tuple[tuple[str, ...], Call] | None:
             return None
         stored = json.loads(file.read_text(encoding="utf-8"))
         kernels = stored["kernels"]
-        modules = {each: _module(each, digest) for each, digest in stored["files"].items()}
+        modules = {each: kernel_module(each, digest) for each, digest in stored["files"].items()}
         scope: dict[str, Any] = dict(_KNOWN)
         for name, (built, own) in kernels.items():
             scope[name] = getattr(modules[built], own)
@@ -127,21 +144,22 @@ def store(
         if _was_edited():
             return
         code = _without_kernels(_plain_source(program), kernels)
-        files = {each: _file_digest(each) for each, _ in kernels.values()}
+        files = {each: file_digest(each) for each, _ in kernels.values()}
         stored = {"names": names, "code": code, "kernels": dict(kernels), "files": files}
         write_text_atomically(file, json.dumps(stored))
 
 
-def _file_digest(file: str) -> str:
+def file_digest(file: str) -> str:
+    """The digest of a file of kernels."""
     return hashlib.sha256(Path(file).read_bytes()).hexdigest()
 
 
-def _module(file: str, digest: str) -> Any:
+def kernel_module(file: str, digest: str) -> Any:
     """The module of a file, which is loaded once, and only if it is whole.
 
     A file that was cut would end the process.
     """
-    if _file_digest(file) != digest:
+    if file_digest(file) != digest:
         raise ValueError(f"{file} has changed")
     with _TURN:
         if digest not in _MODULES:
