@@ -4,6 +4,7 @@ A function is traced once into plain tensor operations, including its gradient, 
 Inductor. The compiled program runs none of the user's Python code.
 """
 
+import gc
 import hashlib
 import time
 import warnings
@@ -101,11 +102,23 @@ def compile_program(
         CompileError: The function cannot be traced or compiled.
     """
     began = time.perf_counter()
-    with doing("compiling"), warnings.catch_warnings():
+    with doing("compiling"), _without_collecting(), warnings.catch_warnings():
         for sort in (DeprecationWarning, FutureWarning):  # raised by torch about torch
             warnings.simplefilter("ignore", sort)
         names, call = _compiled(function, examples, _address(definition, examples))
     return Program(names, time.perf_counter() - began, call)
+
+
+@contextmanager
+def _without_collecting() -> Iterator[None]:
+    """Leaves garbage for later: torch's compiler has millions of objects, and little garbage."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _address(definition: str | None, examples: Sequence[Tensor]) -> Path | None:
