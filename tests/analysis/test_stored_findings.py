@@ -6,10 +6,13 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from unittest.mock import MagicMock
 
 import numpy as np
 import polars as pl
 import pytest
+import torch
+from threadpoolctl import threadpool_info, threadpool_limits
 
 import ablab
 from ablab.analysis.chosen import choose, stored_runs
@@ -188,6 +191,33 @@ def test_much_work_is_divided_so_that_others_can_share_it(made, counted, monkeyp
     assert len(counted) == len(stored_keys(made.store, [each.id for each in chosen.runs])) == 20
     # One unit of all models until the time left is known; then a run each, of which 3 are done.
     assert [unit.models for unit in units] == [20, 2, 5, 5, 5]
+
+
+def test_processes_have_no_threads_against_each_other(made, monkeypatch):
+    monkeypatch.setattr("ablab.analysis.compute._DIVIDE_ABOVE_SECONDS", 0.0)
+    monkeypatch.setattr("ablab.analysis.compute._FEWEST", 3)
+    monkeypatch.setattr("os.cpu_count", lambda: 4)
+    environments, here = [], []
+
+    def blas():
+        return {each["num_threads"] for each in threadpool_info() if each["user_api"] == "blas"}
+
+    def start(command, env, **_):
+        environments.append(env)
+        here.append((blas(), torch.get_num_threads()))
+        return MagicMock()
+
+    monkeypatch.setattr("ablab.analysis.compute.subprocess.Popen", start)
+    chosen = choose(stored_runs(made.store, "looked-into"), "all")
+    request = make_request(OWN + "telling", {"factor": 7.0})
+    before = torch.get_num_threads()
+    with threadpool_limits(4, "blas"):
+        computation = Computation(made.store, chosen, [request], workers=2)
+        assert computation.run() and computation.processes == 2
+        assert blas() == {4} and torch.get_num_threads() == before
+    (environment,) = environments
+    assert environment["OMP_NUM_THREADS"] == environment["OPENBLAS_NUM_THREADS"] == "2"
+    assert here == [({2}, 2)]
 
 
 def test_runs_and_steps_are_chosen(made):

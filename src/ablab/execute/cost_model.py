@@ -41,7 +41,7 @@ _USUAL = _Seconds(6.2e-6, 7.6e-10, 5.0e-12, 5e-11, 5e-10, 2.9e-7)
 _INNERMOST = _Seconds(4.6e-6, 6.6e-10, 8.8e-12, 1.9e-10)
 _THREADS_GAIN = 0.55  # the speedup from each further thread, except for launches
 _COMPILE_FIRST = 2.0
-_COMPILE_PER_LAUNCH = {"usual": 0.05, "innermost": 0.07}
+_COMPILE_PER_LAUNCH = {"usual": 0.03, "innermost": 0.07}
 # The batch is the last axis only where it is the longer one and fills the vector lanes.
 _INNERMOST_TOKENS, INNERMOST_SAMPLES = 32, 32
 

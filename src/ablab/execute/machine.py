@@ -11,7 +11,7 @@ from ablab.execute.options import cpu_count
 
 # Increment it if a change of ablab makes steps faster or slower, or changes the cost model, whose
 # estimates of other steps are corrected by what was measured.
-_STEP_VERSION = 3
+_STEP_VERSION = 4
 _BUSY = 1.5  # a lower slowdown is not said: the load includes this process and what has just ended
 
 

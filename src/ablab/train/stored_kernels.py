@@ -30,17 +30,14 @@ class StoredKernels:
 
     def find(self, kinds: Sequence[str], source: str) -> tuple[Any, str] | None:
         """The module of a kernel and the name of its function there, if it is whole."""
-        file = self._file(kinds, source)
         try:
-            found = json.loads(file.read_text(encoding="utf-8"))
+            found = json.loads(self._file(kinds, source).read_text(encoding="utf-8"))
             module = stored_programs.kernel_module(found["file"], found["digest"])
             name: str = found["name"]
             getattr(module, name)
-        except FileNotFoundError:
-            return None
-        except Exception:  # it was cut, or its file is gone: it is built again
-            with suppress(OSError):
-                file.unlink()
+        except (
+            Exception
+        ):  # none is stored, it was cut, or its file is gone: it is built, and stored
             return None
         return module, name
 
