@@ -211,12 +211,14 @@ def test_processes_have_no_threads_against_each_other(made, monkeypatch):
     chosen = choose(stored_runs(made.store, "looked-into"), "all")
     request = make_request(OWN + "telling", {"factor": 7.0})
     before = torch.get_num_threads()
+    if not blas():
+        pytest.skip("threads of this machine's BLAS cannot be limited")
     with threadpool_limits(4, "blas"):
         computation = Computation(made.store, chosen, [request], workers=2)
         assert computation.run() and computation.processes == 2
         assert blas() == {4} and torch.get_num_threads() == before
     (environment,) = environments
-    assert environment["OMP_NUM_THREADS"] == environment["OPENBLAS_NUM_THREADS"] == "2"
+    assert environment["OMP_NUM_THREADS"] == "2"  # which OpenBLAS reads, too
     assert here == [({2}, 2)]
 
 

@@ -1,5 +1,6 @@
 """A kernel is built once for all programs, computes the same in each, and is never another one."""
 
+import gc
 import json
 import platform
 from pathlib import Path
@@ -9,8 +10,9 @@ import torch
 from torch._inductor import config
 
 from ablab.model import joint_kernels
-from ablab.train import stored_programs
-from ablab.train.compiling import compile_program, load_program
+from ablab.model.joint_kernels import JointKernels
+from ablab.train import compiling, stored_programs
+from ablab.train.compiling import CompileError, compile_program, load_program, traces_only
 from ablab.train.stored_kernels import StoredKernels, stored_kernels
 
 pytestmark = pytest.mark.skipif(
@@ -86,8 +88,7 @@ def test_nothing_is_built_twice(fresh, built, monkeypatch):
     fresh("one")
     first = compile_program(model(torch.tanh), inputs(52))(inputs(52))
     monkeypatch.setattr("torch._inductor.codecache.CppPythonBindingsCodeCache.load_async", None)
-    with config.patch({"fx_graph_cache": False}):
-        again = compile_program(model(torch.tanh), inputs(52))(inputs(52))
+    again = compile_program(model(torch.tanh), inputs(52))(inputs(52))
     assert built[1] == 0
     same(again, first)
 
@@ -134,8 +135,7 @@ def test_a_damaged_kernel_is_replaced_within_a_program(fresh, built):
     first = compile_program(model(torch.cos), inputs(54))(inputs(54))
     for record in folder.iterdir():
         cut(record, None)
-    with config.patch({"fx_graph_cache": False}):
-        same(compile_program(model(torch.cos), inputs(54))(inputs(54)), first)
+    same(compile_program(model(torch.cos), inputs(54))(inputs(54)), first)
     assert built[0] == built[1] > 2
 
 
@@ -156,8 +156,11 @@ def test_what_a_kernel_depends_on(tmp_path):
         lambda patch: patch.setattr(torch, "__version__", "99"),
         lambda patch: patch.setattr(torch, "get_num_threads", lambda: 57),
         lambda patch: patch.setenv("CXX", "clang++"),
+        lambda patch: patch.setattr(
+            "torch._inductor.cpp_builder.get_compiler_version_info", lambda compiler: "g++ 99"
+        ),
     ],
-    ids=["source", "processor", "torch", "threads", "compiler"],
+    ids=["source", "processor", "torch", "threads", "compiler", "its version"],
 )
 def test_what_all_kernels_depend_on(monkeypatch, change):
     before = stored_kernels()._file(["float*"], "source")
@@ -177,7 +180,37 @@ def test_a_folder_that_cannot_be_written_loses_no_program(fresh, monkeypatch):
 
     fresh("read-only")
     monkeypatch.setattr("ablab.train.stored_kernels.write_text_atomically", fail)
+    made = []
+
+    def keep(*given):
+        made.append(JointKernels(*given))
+        return made[-1]
+
+    monkeypatch.setattr("ablab.train.compiling.JointKernels", keep)
     found = compile_program(model(torch.exp), inputs(55))(inputs(55))
     torch.testing.assert_close(
         found["grad"], model(torch.exp)(*inputs(55))["grad"], rtol=1e-3, atol=2e-4
     )
+    assert [each.failed for each in made] == [False]
+
+
+def test_garbage_is_collected_again_after_compiling(monkeypatch):
+    seen, compiled = [], compiling._compiled
+
+    def look(*given):
+        seen.append(gc.isenabled())
+        return compiled(*given)
+
+    monkeypatch.setattr(compiling, "_compiled", look)
+    with traces_only():
+        compile_program(model(torch.exp), inputs(56))
+        with pytest.raises(CompileError):
+            compile_program(lambda x, y: {"out": x @ x}, inputs(56))
+        assert gc.isenabled()
+        gc.disable()
+        try:
+            compile_program(model(torch.exp), inputs(56))
+            assert not gc.isenabled()
+        finally:
+            gc.enable()
+    assert seen == [False] * 3

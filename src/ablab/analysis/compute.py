@@ -12,7 +12,7 @@ from contextlib import ExitStack, suppress
 from typing import Any
 
 import torch
-from threadpoolctl import threadpool_limits
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from ablab.analysis.chosen import Chosen
 from ablab.analysis.examine import Failure
@@ -152,8 +152,10 @@ class Computation:
         threads = max(1, cores // self.processes)
         self._threads.callback(torch.set_num_threads, torch.get_num_threads())
         torch.set_num_threads(threads)
-        # Threads that wait for their turn would take the cores of the other processes.
-        self._threads.enter_context(threadpool_limits(threads, "blas"))
+        # NumPy's own threads, which others have as many of as OMP_NUM_THREADS says, would take
+        # the cores of the other processes while they wait for each other.
+        own = [each["num_threads"] for each in threadpool_info() if each["user_api"] == "blas"]
+        self._threads.enter_context(threadpool_limits(min([threads, *own]), "blas"))
         spec = {
             "store": str(self._store.path.absolute()),
             "runs": [run.id for run in self._chosen.runs],
@@ -172,8 +174,7 @@ class Computation:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,
-                env=os.environ
-                | {"OMP_NUM_THREADS": str(threads), "OPENBLAS_NUM_THREADS": str(threads)},
+                env=os.environ | {"OMP_NUM_THREADS": str(threads)},
                 start_new_session=True,  # Ctrl-C reaches only this process
             )
             assert process.stdin is not None, "asked for a pipe"

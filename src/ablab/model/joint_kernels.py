@@ -18,7 +18,7 @@ from contextlib import ExitStack, suppress
 from contextvars import Context, copy_context
 from functools import cache
 from threading import RLock, Thread
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from ablab.model import torch_internals
 from ablab.model.torch_internals import TorchInternalsError, as_private
@@ -103,6 +103,7 @@ class _Kernel:
         return _FUNCTION.format(name=name, count=len(self.kinds), arguments=arguments)
 
 
+@runtime_checkable
 class KernelStore(Protocol):
     """Kernels that other programs have built."""
 
@@ -160,6 +161,7 @@ class JointKernels:
                 found = self._found([scope[name] for name in names])
             except Exception:
                 self.failed = True
+                _tried.cache_clear()  # a precompiled header may be gone
                 raise
             wait(itself, scope)
             for name, (module, own) in zip(names, found, strict=True):

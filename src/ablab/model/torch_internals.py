@@ -129,6 +129,14 @@ def kernel_compiler() -> Any:
     return private("torch._inductor.async_compile:AsyncCompile")
 
 
+def compiler_version() -> str:
+    """What the C++ compiler that builds kernels says of its version."""
+    builder = "torch._inductor.cpp_builder"
+    with as_private(builder):
+        compiler = private(f"{builder}:get_cpp_compiler")()
+        return str(private(f"{builder}:get_compiler_version_info")(compiler))
+
+
 def instruction_sets() -> Any:
     """The module that tells which vector instructions the processor has."""
     return private("torch._inductor:cpu_vec_isa")

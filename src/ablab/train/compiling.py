@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from shutil import which
+from threading import RLock
 from typing import Any
 
 import torch
@@ -47,6 +48,7 @@ class Program:
         return dict(zip(self.names, self._call(inputs), strict=True))
 
 
+_TURN = RLock()
 _TRACES_ONLY: ContextVar[bool] = ContextVar("traces_only", default=False)
 
 
@@ -111,14 +113,18 @@ def compile_program(
 
 @contextmanager
 def _without_collecting() -> Iterator[None]:
-    """Leaves garbage for later: torch's compiler has millions of objects, and little garbage."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
+    """Leaves garbage for later: torch's compiler has millions of objects, and little garbage.
+
+    Threads take turns, so that none takes another's setting for the user's.
+    """
+    with _TURN:
+        was_enabled = gc.isenabled()
+        gc.disable()
+        try:
+            yield
+        finally:
+            if was_enabled:
+                gc.enable()
 
 
 def _address(definition: str | None, examples: Sequence[Tensor]) -> Path | None:

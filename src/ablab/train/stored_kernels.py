@@ -1,7 +1,8 @@
 """Kernels of compiled programs by their source: programs build only those that none has built.
 
 The programs of a grid's shapes differ little: of the 16 kernels of a block with another attention
-activation, 2 or 3 are new. A kernel's machine code does not depend on what else its file has.
+activation, 2 or 3 are new. The instructions of a kernel do not depend on what else its file has
+(docs/decisions/0039).
 """
 
 import hashlib
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ablab.config.files import write_text_atomically
+from ablab.model import torch_internals
 from ablab.train import stored_programs
 
 _EDITION = "1"
@@ -22,7 +24,7 @@ class StoredKernels:
 
     Args:
         folder: The folder, which need not exist.
-        about: What determines the machine code of a kernel, beside its source.
+        about: What determines the instructions of a kernel, beside its source.
     """
 
     def __init__(self, folder: Path, about: Sequence[Any]) -> None:
@@ -61,8 +63,9 @@ class StoredKernels:
 
 def stored_kernels() -> StoredKernels | None:
     """The kernels that can be shared at present; None where programs are not stored."""
-    with suppress(Exception):  # a part of torch is missing, or its folder cannot be made
+    with suppress(Exception):  # a part of torch or its compiler is missing
         about = stored_programs.surroundings()
         if about is not None:
-            return StoredKernels(stored_programs.folder() / "kernels", about)
+            version = torch_internals.compiler_version()
+            return StoredKernels(stored_programs.folder() / "kernels", [*about, version])
     return None
