@@ -222,7 +222,7 @@ def _flatten_results(graph: fx.GraphModule) -> tuple[str, ...]:
 def _lock(graph: fx.GraphModule) -> FileLock:
     """A lock, so that one process compiles a graph and others wait for its result."""
     digest = hashlib.sha256(str(graph.graph).encode()).hexdigest()[:16]
-    folder = torch_internals.programs_folder() / "ablab"
+    folder = stored_programs.folder()
     folder.mkdir(parents=True, exist_ok=True)
     return FileLock(folder / f"{digest}.lock")
 

@@ -37,9 +37,7 @@ class StoredKernels:
             module = stored_programs.kernel_module(found["file"], found["digest"])
             name: str = found["name"]
             getattr(module, name)
-        except (
-            Exception
-        ):  # none is stored, it was cut, or its file is gone: it is built, and stored
+        except Exception:  # none is stored, it was cut, or its file is gone: it is built
             return None
         return module, name
 
